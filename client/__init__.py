@@ -1,0 +1,1 @@
+"""The hospital: its data, its training, its evaluation, its decisions."""

@@ -1,0 +1,1 @@
+"""What coordinator and hospital must agree on: pure, no file, socket, clock or global randomness."""

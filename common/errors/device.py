@@ -1,0 +1,9 @@
+"""WR-16xx: processors and accelerators."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wardround.common.errors.page import ErrorPage
+
+PAGES: Final[tuple[ErrorPage, ...]] = ()

@@ -1,0 +1,9 @@
+"""WR-12xx: models and local training."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wardround.common.errors.page import ErrorPage
+
+PAGES: Final[tuple[ErrorPage, ...]] = ()

@@ -1,0 +1,1 @@
+"""The coordinator: runs a study over Flower, round by round."""

@@ -1,0 +1,134 @@
+"""``results.json``: the stable schema of what a run found.
+
+Every number of a report is here or in ``cases.csv``. An undefined value is None with a reason,
+never 0.5; a row pooled over seeds or folds has them None.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Row(BaseModel):
+    """A part of the results: frozen, unknown fields refused, NaN and infinity refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class StudySummary(Row):
+    """Which study this was."""
+
+    id: str
+    name: str
+    task: str
+    sites: list[str]
+
+
+class Metric(Row):
+    """One metric of one arm's model on one site's test patients.
+
+    Attributes:
+        arm: ``federated``, ``centralised``, ``local/<site>`` or ``leave-one-out/<site>``.
+        test_site: Whose test patients; ``mean``, ``worst`` and ``spread`` (standard deviation)
+            summarise the training sites.
+        label: The class, ``mean`` over classes, or ``all``.
+        metric: ``auroc``, ``auprc``, ``sensitivity``, ``specificity``, ``f1``, ``ece``, ``dice``,
+            ``hd95_mm``, ``surface_dice``, ``volume_error_ml``.
+        seed: None when pooled over seeds.
+        fold: None when pooled over folds, or when there are no folds.
+        value: None when undefined; then ``reason`` says why.
+        ci95: Patient-cluster bootstrap interval, None where not computed.
+        patients: Number of patients behind the value.
+    """
+
+    arm: str
+    test_site: str
+    label: str
+    metric: str
+    seed: int | None
+    fold: int | None
+    value: float | None
+    ci95: tuple[float, float] | None
+    patients: int
+    reason: str | None
+
+
+class Test(Row):
+    """One paired comparison of two arms on the same test patients.
+
+    Attributes:
+        difference: Mean of a minus b, in the metric's unit.
+        ci95: Interval of the difference (patient-cluster bootstrap).
+        p: None below the study's minimum of patients; ``reason`` says why.
+        p_holm: Holm-corrected over all tests of the same kind in the run.
+    """
+
+    a: str
+    b: str
+    test_site: str
+    label: str
+    metric: str
+    test: Literal["clustered_delong", "wilcoxon", "paired_t"]
+    patients: int
+    difference: float | None
+    ci95: tuple[float, float] | None
+    p: float | None
+    p_holm: float | None
+    reason: str | None
+
+
+class Round(Row):
+    """One committed round of one arm, seed and fold."""
+
+    arm: str
+    seed: int
+    fold: int | None
+    round: int
+    seconds: float
+    train_seconds: float
+    bytes_up: int
+    bytes_down: int
+    samples: int
+    sites: list[str]
+    dropped: list[str]
+    train_loss: float | None
+    validation_loss: dict[str, float] = Field(default_factory=dict)
+    validation_metric: dict[str, float | None] = Field(default_factory=dict)
+
+
+class Privacy(Row):
+    """What a site's patients were promised."""
+
+    site: str
+    unit: Literal["patient"]
+    epsilon: float | None
+    delta: float | None
+
+
+class Model(Row):
+    """The reported model of the federated arm."""
+
+    path: str
+    sha256: str
+
+
+class Results(Row):
+    """The whole of ``results.json``."""
+
+    schema_: Literal[1] = Field(alias="schema", default=1)
+    study: StudySummary
+    seeds: list[int]
+    folds: int
+    data: dict[str, str]
+    status: Literal["completed", "completed_with_losses"]
+    arms: list[str]
+    metrics: list[Metric]
+    tests: list[Test]
+    rounds: list[Round]
+    privacy: list[Privacy]
+    warnings: list[str]
+    model: Model | None
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)
