@@ -1,0 +1,1 @@
+"""Local training at a site: order of images, augmentation, loss, optimizer, device."""

@@ -6,4 +6,51 @@ from typing import Final
 
 from wardround.common.errors.page import ErrorPage
 
-PAGES: Final[tuple[ErrorPage, ...]] = ()
+PAGES: Final[tuple[ErrorPage, ...]] = (
+    ErrorPage(
+        "WR-1201",
+        "unknown model",
+        "The study names a model that is neither in the catalogue nor in an installed package of models. A study "
+        "carries no code, so every site must have the model installed before it can take part.",
+        "Use one of the models that the message lists, or install the package that brings the model.",
+    ),
+    ErrorPage(
+        "WR-1202",
+        "model parameters do not fit",
+        "A parameter of the model is unknown or out of range, or the model cannot do the study's task at the "
+        "study's input size.",
+        "Correct [model.parameters] or [input] as the message says; deploy/docs/models.md lists every parameter.",
+    ),
+    ErrorPage(
+        "WR-1203",
+        "training diverged",
+        "The training loss became infinite or not a number, so the model of this round is of no use and is not sent.",
+        "Lower training.learning_rate, or raise training.batch_size, and start the study again.",
+    ),
+    ErrorPage(
+        "WR-1204",
+        "batch of one image with batch normalisation",
+        "Batch normalisation has no statistics over a single image, and this site has only one to train on in this "
+        "round.",
+        "Use fewer rounds (training.rounds), or a model with group normalisation: [model.parameters] norm = 'group'.",
+    ),
+    ErrorPage(
+        "WR-1205",
+        "model state does not fit the model",
+        "The received or stored arrays differ in name or shape from those of the model that the study describes.",
+        "Use a model that was trained with this study's [model], [task] and [input] sections.",
+    ),
+    ErrorPage(
+        "WR-1206",
+        "optimizer state does not fit the model",
+        "The optimizer state that this site kept from the round before belongs to another model or optimizer.",
+        "Remove the study's stored optimizer state at this site; training then starts with a fresh optimizer.",
+    ),
+    ErrorPage(
+        "WR-1207",
+        "installed model cannot be used",
+        "A package announces a model under the entry point group wardround.models, but what it announces cannot be "
+        "imported, is not a model entry, or takes the name of another model.",
+        "Update or remove the package that the message names.",
+    ),
+)

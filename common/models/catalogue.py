@@ -1,0 +1,99 @@
+"""The closed catalogue: which models a study may name, and how one is built.
+
+A study names a model and its typed parameters; it never carries code. A hospital extends the
+catalogue only by installing a package that announces a :class:`ModelEntry` under the entry point
+group ``wardround.models``; the entry point's name is the model's name.
+"""
+
+from __future__ import annotations
+
+from importlib.metadata import entry_points
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from wardround.common.errors import WardroundError
+from wardround.common.models.classifiers import DENSENET121, RESNET18
+from wardround.common.models.entry import ModelEntry
+from wardround.common.models.small_cnn import SMALL_CNN
+from wardround.common.models.unet import UNET
+from wardround.common.study import validated
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from importlib.metadata import EntryPoint
+
+    from torch import nn
+
+    from wardround.common.study import Study
+
+GROUP: Final = "wardround.models"
+
+BUILT_IN: Final[Mapping[str, ModelEntry]] = {entry.name: entry for entry in (UNET, DENSENET121, RESNET18, SMALL_CNN)}
+
+
+def build_model(study: Study, *, seed: int) -> nn.Module:
+    """Build the study's model with freshly drawn weights.
+
+    The weights depend on ``seed`` alone; the state of PyTorch's global generator is left as it was.
+
+    Args:
+        study: Names the model, its parameters, and the task and input it must fit.
+        seed: Seed of the initial weights.
+
+    Returns:
+        The module in training mode, float32, on the CPU.
+
+    Raises:
+        WardroundError: WR-1201, no such model; WR-1202, its parameters are wrong or it does not
+            fit the task or input; WR-1207, an installed model cannot be used.
+    """
+    entry = find_model(study.model.name)
+    parameters = validated(entry.parameters, study.model.parameters, "WR-1202", "[model.parameters]")
+    misfit = entry.misfit(study, parameters)
+    if misfit is not None:
+        raise WardroundError("WR-1202", f"Model {entry.name!r} does not fit the study: {misfit}.")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return entry.build(study, parameters)
+
+
+def find_model(name: str) -> ModelEntry:
+    """The entry of a model.
+
+    Raises:
+        WardroundError: WR-1201, unknown; WR-1207, an installed package's entry cannot be used.
+    """
+    if name in BUILT_IN:
+        return BUILT_IN[name]
+    installed = installed_models(entry_points(group=GROUP))
+    if name not in installed:
+        known = ", ".join(sorted([*BUILT_IN, *installed]))
+        raise WardroundError("WR-1201", f"There is no model {name!r}; known are {known}.")
+    return installed[name]
+
+
+def installed_models(points: Iterable[EntryPoint]) -> dict[str, ModelEntry]:
+    """Load the models that installed packages announce.
+
+    Raises:
+        WardroundError: WR-1207, an entry cannot be imported, is no :class:`ModelEntry`, or takes
+            a name that is in use.
+    """
+    found: dict[str, ModelEntry] = {}
+    for point in points:
+        entry = _load(point)
+        if point.name in BUILT_IN or point.name in found:
+            raise WardroundError("WR-1207", f"The entry point {point.value!r} takes the used name {point.name!r}.")
+        found[point.name] = entry
+    return found
+
+
+def _load(point: EntryPoint) -> ModelEntry:
+    try:
+        entry = point.load()
+    except (ImportError, AttributeError) as error:
+        raise WardroundError("WR-1207", f"The entry point {point.value!r} cannot be imported.") from error
+    if not isinstance(entry, ModelEntry) or entry.name != point.name:
+        raise WardroundError("WR-1207", f"The entry point {point.value!r} is no model entry named {point.name!r}.")
+    return entry

@@ -1,0 +1,64 @@
+"""A model's state as named float32 arrays, and back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from wardround.common.errors import WardroundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+
+def state_arrays(model: nn.Module) -> dict[str, NDArray[np.float32]]:
+    """Everything of a model that travels: float parameters and float buffers, in ``state_dict`` order.
+
+    Integer buffers (``num_batches_tracked`` of batch normalisation) stay behind: they do not take
+    part in the forward pass.
+
+    Returns:
+        C-contiguous float32 copies, independent of the model.
+
+    Raises:
+        TypeError: The model holds floats that are not float32.
+    """
+    return {
+        name: np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C") for name, tensor in _floats(model)
+    }
+
+
+def load_state_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy ``arrays`` into the model, in place, on whatever device it is.
+
+    Raises:
+        WardroundError: WR-1205, a name is missing or unknown, or a shape or data type differs.
+            Nothing was copied then.
+    """
+    tensors = dict(_floats(model))
+    if tensors.keys() != arrays.keys():
+        differing = ", ".join(sorted(tensors.keys() ^ arrays.keys())[:5])
+        raise WardroundError("WR-1205", f"The state's names differ from the model's, for example {differing}.")
+    for name, tensor in tensors.items():
+        array = arrays[name]
+        if array.shape != tuple(tensor.shape) or array.dtype != np.float32:
+            found, wanted = f"{array.dtype} {array.shape}", f"float32 {tuple(tensor.shape)}"
+            raise WardroundError("WR-1205", f"The state's {name} is {found} and the model's is {wanted}.")
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            # torch warns about arrays that it may not write to; it only reads here.
+            array = arrays[name]
+            tensor.copy_(torch.from_numpy(array if array.flags.writeable else array.copy()))
+
+
+def _floats(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+    for name, tensor in model.state_dict(keep_vars=True).items():
+        if tensor.dtype == torch.float32:
+            yield name, tensor
+        elif tensor.is_floating_point():
+            raise TypeError(f"{name} is {tensor.dtype}; models of the catalogue are float32")
