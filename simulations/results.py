@@ -70,7 +70,7 @@ class Test(Row):
     test_site: str
     label: str
     metric: str
-    test: Literal["clustered_delong", "wilcoxon", "paired_t"]
+    test: Literal["clustered_delong", "wilcoxon", "paired_t", "stratified_bootstrap"]
     patients: int
     difference: float | None
     ci95: tuple[float, float] | None
