@@ -1,0 +1,57 @@
+"""Help starts at once: no command's ``--help`` imports a package that takes long to import."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+HEAVY = ("flwr", "matplotlib", "monai", "nibabel", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch")
+
+PROBE = """
+import contextlib, io, json, sys
+import click, typer
+from wardround.simulations.cli import app
+
+def walk(command, path):
+    yield path
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            yield from walk(inner, [*path, name])
+
+root = typer.main.get_command(app)
+loaded = {}
+for path in walk(root, []):
+    with contextlib.redirect_stdout(io.StringIO()) as text:
+        code = root.main([*path, "--help"], prog_name="wardround", standalone_mode=False)
+    assert not code and "Usage" in text.getvalue(), (path, code)
+    loaded[" ".join(path)] = sorted(set(sys.modules) & set(json.loads(sys.argv[1])))
+print(json.dumps(loaded))
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, list[str]]:
+    """Heavy packages in memory after the help of each command, in one process of its own."""
+    done = subprocess.run([sys.executable, "-c", PROBE, json.dumps(HEAVY)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    result: dict[str, list[str]] = json.loads(done.stdout)
+    return result
+
+
+def test_help_imports_nothing_heavy(loaded: dict[str, list[str]]) -> None:
+    assert {command: names for command, names in loaded.items() if names} == {}
+
+
+def test_commands_of_the_contract_exist(loaded: dict[str, list[str]]) -> None:
+    promised = {"demo", "simulate", "evaluate", "report", "compare", "hospital data check"}
+    assert promised - set(loaded) == set()
+
+
+def test_probe_sees_a_heavy_import() -> None:
+    probe = PROBE.replace("loaded = {}", "loaded = {}\nimport numpy")
+    done = subprocess.run([sys.executable, "-c", probe, json.dumps(HEAVY)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "numpy" in json.loads(done.stdout)[""]
