@@ -1,0 +1,1 @@
+"""A hospital's data: manifest, table, images, checks, preparation, split and report."""

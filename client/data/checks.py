@@ -1,0 +1,127 @@
+"""Checks beyond one file: study against manifest, classes at a site, patients across sites."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.common.errors import WardroundError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from wardround.client.data.manifest import Manifest
+    from wardround.client.data.samples import DataSet
+    from wardround.client.data.split import Parts
+    from wardround.common.ids import SiteId
+    from wardround.common.study import Split, Study
+
+
+def check_fit(manifest: Manifest, study: Study) -> None:
+    """Whether the manifest offers what the study asks for.
+
+    Raises:
+        WardroundError: WR-1116, naming everything that does not fit.
+    """
+    found = list(_misfits(manifest, study))
+    if found:
+        raise WardroundError(
+            "WR-1116", f"Study {study.name!r} and data {manifest.name!r} do not fit: {'; '.join(found)}."
+        )
+
+
+def _misfits(manifest: Manifest, study: Study) -> Iterator[str]:
+    task, target = study.task, manifest.target
+    wanted = task.target or task.kind
+    if target.kind != wanted:
+        yield f"the study's target is {wanted}, the manifest's {target.kind}"
+    if manifest.dimensions != task.dimensions:
+        yield f"the study is {task.dimensions}D, the images are {manifest.dimensions}D"
+    offered = [channel.name for channel in manifest.channels]
+    missing = [name for name in task.channels if name not in offered]
+    if missing:
+        yield f"the manifest has no channel {', '.join(missing)}"
+    absent = [name for name in task.labels if name not in target.labels]
+    if absent:
+        yield f"the manifest maps nothing to the label {', '.join(absent)}"
+    # a multilabel site may know more findings than the study asks for; other targets would lose samples or voxels
+    surplus = [name for name in target.labels if name not in task.labels and target.kind != "multilabel"]
+    if surplus:
+        yield f"the study has no label {', '.join(surplus)}"
+    if study.input.spacing_mm is not None and manifest.dimensions == 2 and manifest.spacing is None:
+        yield "the study resamples to a pixel size, which the manifest does not give"
+
+
+def missing_classes(labels: Sequence[str], strata: Sequence[tuple[int, ...]], kind: str) -> Iterator[str]:
+    """One warning per class that no sample of a site has."""
+    present = np.asarray(strata).reshape(len(strata), len(labels))
+    for column, label in enumerate(labels):
+        if not present[:, column].any():
+            yield f"no image shows {label!r}: metrics of this label are undefined at this site"
+        elif kind in ("binary", "multilabel") and present[:, column].all():
+            yield f"every image shows {label!r}: AUROC and specificity of this label are undefined at this site"
+
+
+def check_sites(data_sets: Mapping[SiteId, DataSet], study: Study) -> list[str]:
+    """Checks across sites, for whoever holds the raw identifiers of all of them (a simulation).
+
+    Args:
+        data_sets: Training sites and sites that only test.
+        study: Its ``sites`` are the training sites.
+
+    Returns:
+        Warnings, without patient data.
+
+    Raises:
+        WardroundError: WR-1118, a patient is at two sites; WR-1119, no training site has a class.
+    """
+    _refuse_shared_patients(data_sets)
+    training = [data_sets[site] for site in study.site_ids if site in data_sets]
+    strata = [stratum for data in training for stratum in data.strata]
+    absent = list(missing_classes(study.task.labels, strata, study.task.target or study.task.kind))
+    if absent:
+        raise WardroundError("WR-1119", f"Over all training sites, {absent[0]}.")
+    copies = _shared_images(data_sets)
+    return [f"{copies} images are byte for byte the same at two sites"] if copies else []
+
+
+def _refuse_shared_patients(data_sets: Mapping[SiteId, DataSet]) -> None:
+    seen: dict[str, tuple[SiteId, int]] = {}
+    shared: list[tuple[SiteId, int, SiteId, int]] = []
+    for site, data in data_sets.items():
+        for sample in data.samples:
+            first, row = seen.setdefault(sample.patient, (site, sample.row))
+            if first != site:
+                shared.append((first, row, site, sample.row))
+    if shared:
+        one, row, other, other_row = shared[0]
+        first_pair = f"row {row} of {one} and row {other_row} of {other}"
+        raise WardroundError("WR-1118", f"{len(shared)} rows belong to a patient of another site, first {first_pair}.")
+
+
+def _shared_images(data_sets: Mapping[SiteId, DataSet]) -> int:
+    sites = Counter(digest for data in data_sets.values() for digest in {facts.digests[0] for facts in data.facts})
+    return sum(count > 1 for count in sites.values())
+
+
+def check_parts(parts: Parts, patients: Sequence[str], split: Split) -> None:
+    """Whether a training site's parts keep patients together and are large enough.
+
+    A part whose fraction the study sets to 0 may be empty.
+
+    Raises:
+        WardroundError: WR-1120, a patient is in two parts; WR-1117, a part has too few patients.
+    """
+    people = {name: {patients[index] for index in indices} for name, indices in parts.named()}
+    if sum(len(members) for members in people.values()) != len(set().union(*people.values())):
+        raise WardroundError("WR-1120", "The parts of the split share patients.")
+    small = [
+        f"{name} {len(members)}"
+        for name, members in people.items()
+        if len(members) < split.min_patients and not (getattr(split, name, 1.0) == 0 and not members)
+    ]
+    if small:
+        message = f"Of {len(set(patients))} patients, the split leaves too few for: {', '.join(small)}"
+        raise WardroundError("WR-1117", f"{message}; split.min_patients is {split.min_patients}.")

@@ -1,0 +1,106 @@
+"""The patient-level split: deterministic, stratified, and blind to the order of the table.
+
+Patients are put in a fixed order: by stratum (which labels any of their images shows), inside a
+stratum by SHA-256 of the seed and the identifier. Parts are then taken at even steps along that
+order, so that every stratum gives its share to within one patient. Folds are every K-th patient.
+All arithmetic is on whole numbers; there is no random generator.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from wardround.common.study import Split
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Sample indices of each part: int64, sorted, disjoint, together all samples."""
+
+    train: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    test: NDArray[np.int64]
+
+    def named(self) -> Iterator[tuple[str, NDArray[np.int64]]]:
+        """The parts with their names, in the order train, validation, test."""
+        yield "train", self.train
+        yield "validation", self.validation
+        yield "test", self.test
+
+    @classmethod
+    def all_test(cls, samples: int) -> Parts:
+        """A site that only tests."""
+        none = np.zeros(0, dtype=np.int64)
+        return cls(none, none, np.arange(samples, dtype=np.int64))
+
+
+def split_patients(
+    patients: Sequence[str], strata: Sequence[tuple[int, ...]], split: Split, *, fold: int | None = None, folds: int = 1
+) -> Parts:
+    """Split the samples of one site so that no patient is in two parts.
+
+    Args:
+        patients: Patient of each sample.
+        strata: Labels of each sample, 0 or 1; a patient's stratum is the maximum over their samples.
+        split: Fractions of the patients and the seed.
+        fold: With ``folds`` above 1, which fold is the test part, from 0; ``split.test`` is then ignored
+            and validation patients are taken from the other folds.
+        folds: Number of folds; every patient is in the test part of exactly one.
+
+    Returns:
+        The parts; whether they are large enough is :func:`wardround.client.data.checks.check_parts`.
+
+    Raises:
+        ValueError: The arguments contradict one another (a bug in the caller).
+    """
+    if len(patients) != len(strata):
+        raise ValueError("one stratum per sample is needed")
+    if (fold is None) != (folds == 1) or (fold is not None and not 0 <= fold < folds):
+        raise ValueError("fold must be given with folds above 1, from 0 to folds - 1")
+    order = _ordered(patients, strata, split.seed)
+    test = _every(order, folds, fold) if fold is not None else _spread(order, _count(split.test, len(order)))
+    rest = [patient for patient in order if patient not in test]
+    validation = _spread(rest, min(len(rest), _count(split.validation, len(order))))
+    return _parts(patients, test, validation)
+
+
+def _ordered(patients: Sequence[str], strata: Sequence[tuple[int, ...]], seed: int) -> list[str]:
+    stratum: dict[str, tuple[int, ...]] = {}
+    for patient, labels in zip(patients, strata, strict=True):
+        known = stratum.get(patient, labels)
+        stratum[patient] = tuple(max(pair) for pair in zip(known, labels, strict=True))
+    return sorted(stratum, key=lambda patient: (stratum[patient], _rank(patient, seed)))
+
+
+def _rank(patient: str, seed: int) -> bytes:
+    return hashlib.sha256(f"wardround split {seed}|{patient}".encode()).digest()
+
+
+def _count(fraction: float, patients: int) -> int:
+    """Number of patients of a part, rounded half up."""
+    return int(fraction * patients + 0.5)
+
+
+def _spread(order: Sequence[str], count: int) -> set[str]:
+    """``count`` patients at even steps along the order."""
+    total = len(order)
+    return {patient for i, patient in enumerate(order) if (i + 1) * count // total > i * count // total}
+
+
+def _every(order: Sequence[str], folds: int, fold: int) -> set[str]:
+    return {patient for i, patient in enumerate(order) if i % folds == fold}
+
+
+def _parts(patients: Sequence[str], test: set[str], validation: set[str]) -> Parts:
+    where = np.array([2 if one in test else 1 if one in validation else 0 for one in patients], dtype=np.int64)
+    train, chosen, held_out = (np.flatnonzero(where == part).astype(np.int64) for part in (0, 1, 2))
+    return Parts(train, chosen, held_out)
