@@ -114,7 +114,12 @@ class Input(Section):
 
 
 class ModelChoice(Section):
-    """A model of the catalogue with its typed parameters (``wardround.common.models``)."""
+    """A model of the catalogue with its typed parameters (``wardround.common.models``).
+
+    Attributes:
+        name: Which model; installed packages may add models under ``wardround.models``.
+        parameters: The model's own, by name; those not given keep the model's defaults.
+    """
 
     name: Name
     parameters: dict[str, bool | int | float | str | tuple[int, ...]] = Field(default_factory=dict)
@@ -157,7 +162,15 @@ class Training(Section):
 
 
 class Aggregation(Section):
-    """How the sites' updates become one step of the global model."""
+    """How the sites' updates become one step of the global model.
+
+    Attributes:
+        mode: ``open``: the coordinator sees each site's update.
+        algorithm: ``fedavg``: the weighted mean of the sites' updates is the step.
+        weights: Of a site: its number of training ``patients``, or ``equal`` for all.
+        server_learning_rate: Factor on that mean before it is added to the global model.
+        min_sites: A round with fewer sites is not committed.
+    """
 
     mode: Literal["open"] = "open"
     algorithm: Literal["fedavg"] = "fedavg"
@@ -220,7 +233,24 @@ class Evaluation(Section):
 
 
 class Study(Section):
-    """The whole plan. Its id is the hash of everything in it."""
+    """The whole plan. Its id is the hash of everything in it.
+
+    Attributes:
+        schema: Version of this format.
+        name: Short name, used in file names.
+        title: One line for people.
+        claim: What the study sets out to show.
+        limits: What its data cannot show; printed in the report.
+        sites: The hospitals that train.
+        task: What is predicted, from what.
+        input: How an image becomes the model's input.
+        model: The model.
+        training: The work of every arm.
+        aggregation: How updates are combined.
+        selection: Which model is reported.
+        split: Training, validation and test patients.
+        evaluation: How models are scored.
+    """
 
     schema_: Literal[1] = Field(alias="schema")
     name: Name

@@ -9,14 +9,20 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any, get_args, get_origin
 
-from pydantic import BaseModel
+from pydantic import BaseModel, TypeAdapter
+
+from wardround.common.study import Name
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Schema = dict[str, Any]
+
+NAME = TypeAdapter(Name).json_schema()["pattern"]
+NOTE = f"""\
+Generated from the program. A *name* is text that is safe in file names: `{NAME}`."""
 
 
 def field_page(title: str, introduction: str, model: type[BaseModel], path: tuple[str, ...]) -> str:
@@ -28,8 +34,8 @@ def field_page(title: str, introduction: str, model: type[BaseModel], path: tupl
         model: Its fields are the keys of the TOML table at ``path``.
         path: Names of the tables above; empty when the model is the whole file.
     """
-    parts = [f"# {title}", introduction, "Generated from the program."]
-    parts += [_section(section, where) for section, where in _sections(model, path)]
+    parts = [f"# {title}", introduction, NOTE]
+    parts += [_section(section, heading) for section, heading in _sections(model, path)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -48,11 +54,22 @@ def _prose(text: str) -> str:
 
 
 def _sections(model: type[BaseModel], path: tuple[str, ...]) -> Iterator[tuple[type[BaseModel], str]]:
-    """The model and the models of its fields, depth first, with the name of their TOML table."""
-    yield model, ".".join(path)
+    """The model and the models of its fields, depth first, with the heading of their TOML table."""
+    yield model, f"`[{'.'.join(path)}]`" if path else "Top level"
     for name, field in model.model_fields.items():
-        for inner in _models(field.annotation):
-            yield from _sections(inner, (*path, field.alias or name))
+        inner = list(_models(field.annotation))
+        for choice in inner:
+            (_, heading), *below = _sections(choice, (*path, field.alias or name))
+            if get_origin(field.annotation) is tuple:
+                heading = f"`[{heading.strip('`')}]`"
+            yield choice, heading + (_of_kind(choice) if len(inner) > 1 else "")
+            yield from below
+
+
+def _of_kind(model: type[BaseModel]) -> str:
+    """Which of several models a table is, by its ``kind``."""
+    kinds = get_args(model.model_fields["kind"].annotation)
+    return ", kind " + " or ".join(f"`{json.dumps(kind)}`" for kind in kinds)
 
 
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401  any type form
@@ -63,7 +80,7 @@ def _models(annotation: Any) -> Iterator[type[BaseModel]]:  # noqa: ANN401  any 
         yield from _models(argument)
 
 
-def _section(model: type[BaseModel], where: str) -> str:
+def _section(model: type[BaseModel], heading: str) -> str:
     summary = _prose(inspect.cleandoc(model.__doc__ or "").split("\nAttributes:")[0].strip())
     schema = model.model_json_schema()
     meanings = descriptions(model)
@@ -71,13 +88,14 @@ def _section(model: type[BaseModel], where: str) -> str:
         f"| `{key}` | {_type(entry, schema)} | {_default(key, entry, schema)} | {_meaning(key, model, meanings)} |"
         for key, entry in schema["properties"].items()
     ]
-    heading = f"## `[{where}]`" if where else "## Top level"
-    return "\n".join([heading, "", summary, "", "| field | type | default | meaning |", "|---|---|---|---|", *rows])
+    return "\n".join(
+        [f"## {heading}", "", summary, "", "| field | type | default | meaning |", "|---|---|---|---|", *rows]
+    )
 
 
 def _meaning(key: str, model: type[BaseModel], meanings: dict[str, str]) -> str:
     names = {field.alias or name: name for name, field in model.model_fields.items()}
-    return meanings.get(names[key], "")
+    return meanings.get(key) or meanings.get(names[key], "")
 
 
 def _default(key: str, entry: Schema, schema: Schema) -> str:
@@ -95,26 +113,34 @@ def _default(key: str, entry: Schema, schema: Schema) -> str:
 def _type(entry: Schema, schema: Schema) -> str:
     """A JSON schema in words."""
     if "$ref" in entry:
-        inner = schema["$defs"][entry["$ref"].rsplit("/", 1)[1]]
-        return "table" if "properties" in inner else _type(inner, schema)
-    if "anyOf" in entry:
-        kinds = [_type(kind, schema) for kind in entry["anyOf"] if kind.get("type") != "null"]
+        return _type(schema["$defs"][entry["$ref"].rsplit("/", 1)[1]], schema)
+    if choices := entry.get("anyOf", entry.get("oneOf")):
+        kinds = [_type(choice, schema) for choice in choices if choice.get("type") != "null"]
         return " or ".join(dict.fromkeys(kinds))
     if "const" in entry or "enum" in entry:
         return " or ".join(f"`{json.dumps(value)}`" for value in entry.get("enum", [entry.get("const")]))
-    if entry.get("type") == "array":
-        return _array(entry, schema)
-    if entry.get("type") == "object":
-        return "table"
-    return _WORDS.get(entry.get("type", ""), "any value") + _bounds(entry)
+    return _array(entry, schema) if entry.get("type") == "array" else _single(entry)
 
 
-_WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "true or false"}
+_WORDS = {
+    "string": "text",
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "object": "table",
+}
+
+
+def _single(entry: Schema) -> str:
+    if entry.get("pattern") == NAME:
+        return "name"
+    return _WORDS[entry["type"]] + _bounds(entry)
 
 
 def _array(entry: Schema, schema: Schema) -> str:
     if "prefixItems" in entry:
-        return "list of " + ", ".join(_type(item, schema) for item in entry["prefixItems"])
+        kinds = list(dict.fromkeys(_type(item, schema) for item in entry["prefixItems"]))
+        return f"list of {len(entry['prefixItems'])} ({'; '.join(kinds)})"
     fewest, most = entry.get("minItems"), entry.get("maxItems")
     count = f"{fewest or 0} to {most} " if most is not None else f"{fewest} or more " if fewest else ""
     return f"list of {count}({_type(entry.get('items', {}), schema)})"

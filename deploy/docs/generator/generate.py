@@ -14,6 +14,7 @@ from command_reference import command_page
 from error_pages import error_pages
 from field_reference import field_page
 
+from wardround.client.data.manifest import Manifest
 from wardround.common.study import Study
 from wardround.simulations.cli import app
 from wardround.simulations.scenario import Simulation
@@ -29,6 +30,10 @@ SCENARIO_INTRODUCTION = """\
 A scenario is a [study](study.md) with one more table, `[simulation]`: the virtual hospitals of one machine. It is not
 part of the study's id."""
 
+MANIFEST_INTRODUCTION = """\
+A site manifest is a small TOML file beside a hospital's data. It stays there. [data.md](data.md) shows how to write
+one; every field is listed here, and a field that is not listed is refused."""
+
 
 def pages() -> dict[Path, str]:
     """Every generated page by its path below ``deploy/docs``."""
@@ -36,6 +41,7 @@ def pages() -> dict[Path, str]:
         **error_pages(),
         Path("study.md"): field_page("Study file", STUDY_INTRODUCTION, Study, ()),
         Path("scenario.md"): field_page("Scenario file", SCENARIO_INTRODUCTION, Simulation, ("simulation",)),
+        Path("manifest.md"): field_page("Site manifest", MANIFEST_INTRODUCTION, Manifest, ()),
         Path("cli.md"): command_page(app),
     }
 
@@ -79,9 +85,11 @@ def main() -> int:
     """Write the pages, or check them."""
     parser = argparse.ArgumentParser(description="Write the generated pages of deploy/docs.")
     parser.add_argument("--check", action="store_true", help="change nothing, fail when a page is out of date")
-    if parser.parse_args().check:
-        return 0 if check(DOCS) else 1
-    write(DOCS)
+    parser.add_argument("--docs", type=Path, default=DOCS, help="the folder of the pages")
+    arguments = parser.parse_args()
+    if arguments.check:
+        return 0 if check(arguments.docs) else 1
+    write(arguments.docs)
     return 0
 
 
