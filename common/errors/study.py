@@ -32,4 +32,37 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The name is neither a study file nor one of the scenarios that come with wardround.",
         "Give the path of a study.toml, or one of the scenario names that the message lists.",
     ),
+    ErrorPage(
+        "WR-1010",
+        "scenario is not valid",
+        "The [simulation] table is missing, has a field that is unknown or out of range, or does not fit the study.",
+        "Correct the fields that the message lists; deploy/docs/scenarios.md describes the [simulation] table.",
+    ),
+    ErrorPage(
+        "WR-1011",
+        "scenario's data not found",
+        "The scenario uses images on disk, and no data folder was given or it does not hold the scenario's table. "
+        "Nothing is downloaded.",
+        "Give the folder with --data DIR or the environment variable WARDROUND_DATA; on a machine without data run "
+        "the scenario phantom-cxr or phantom-3d, which draw their images.",
+    ),
+    ErrorPage(
+        "WR-1012",
+        "patient at two sites",
+        "A patient's images would be at two virtual hospitals, so that a model could be tested on a patient it was "
+        "trained on.",
+        "Change the where of the sites so that no patient matches two of them, or mend the patient column.",
+    ),
+    ErrorPage(
+        "WR-1013",
+        "too few patients to divide",
+        "Several virtual hospitals share the same patients and one of them would get none.",
+        "Describe fewer sites with this where, or give the site a larger share.",
+    ),
+    ErrorPage(
+        "WR-1014",
+        "image cannot go through a virtual scanner",
+        "The image is missing, cannot be decoded, is not a single-channel image, or has pixels that are not numbers.",
+        "Mend or remove the row that the message names.",
+    ),
 )

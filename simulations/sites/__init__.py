@@ -1,0 +1,1 @@
+"""Virtual hospitals: who their patients are, what their scanners do, and their data sets on disk."""
