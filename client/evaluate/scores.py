@@ -78,7 +78,7 @@ def case_rows(
         if study.task.kind == "classification":
             rows += _classification(patient, sample, scores, prepared.targets[index], study)
         else:
-            truth, spacing = native_mask(data.samples[index], data.manifest)
+            truth, spacing = native_mask(data.samples[index], data.manifest, data.labels)
             predicted = restore(scores, prepared.geometry[index]).argmax(axis=0)
             for label, found in _structures(predicted, truth, spacing, study):
                 rows.append(CaseRow(patient, sample, label, **asdict(found)))
