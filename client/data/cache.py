@@ -1,6 +1,7 @@
 """Prepared arrays on disk: found again by what they are made of, checked when opened, written all or nothing.
 
-One folder per key holds ``images.npy``, ``masks.npy`` and ``entry.json`` with the SHA-256 of each.
+One folder per key holds ``images.npy``, ``masks.npy`` and ``entry.json`` with the SHA-256 of each;
+one JSON file per key holds what examining a data set found.
 No identifier is stored, but images are images: folders are readable by their owner only.
 """
 
@@ -12,7 +13,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -71,6 +72,38 @@ def cached(
     if made is None:
         raise WardroundError("WR-1122", "Prepared images were damaged while they were written to the cache.")
     return made
+
+
+def recall(cache_dir: Path, key: str) -> list[Any] | None:
+    """What :func:`remember` kept under ``key``; None if there is nothing or it is damaged."""
+    try:
+        kept = json.loads((cache_dir / f"{key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(kept, dict) or kept.get("sha256") != _sum_of(kept.get("findings")):
+        return None
+    findings: list[Any] = kept["findings"]
+    return findings
+
+
+def remember(cache_dir: Path, key: str, findings: list[Any]) -> None:
+    """Keep findings that JSON can hold, all or nothing.
+
+    Raises:
+        WardroundError: WR-1122, the cache cannot be written.
+    """
+    text = json.dumps({"sha256": _sum_of(findings), "findings": findings})
+    try:
+        cache_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=cache_dir, prefix=".making-", delete=False) as file:
+            file.write(text)
+        Path(file.name).replace(cache_dir / f"{key}.json")
+    except OSError as error:
+        raise WardroundError("WR-1122", f"Findings cannot be kept in the cache: {error.strerror}.") from error
+
+
+def _sum_of(findings: object) -> str:
+    return hashlib.sha256(json.dumps(findings).encode()).hexdigest()
 
 
 def _make(entry: Path, shape: tuple[int, ...], *, masked: bool, fill: Callable[[Arrays], None]) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 
 from wardround.client.data.manifest import SegmentationTarget
 from wardround.client.data.readers import MAX_FILE_BYTES, Image, UnusableImageError, read_image
-from wardround.client.data.resample import resampled_shape
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,10 +19,11 @@ if TYPE_CHECKING:
 
     from wardround.client.data.manifest import Manifest
     from wardround.client.data.rows import Sample
-    from wardround.common.study import Study
 
-INTENSITIES_KEPT = 128
-"""Evenly spaced voxels of an image that its histogram is drawn from."""
+VOXELS_KEPT = 128
+"""Voxels of an image that its histogram is drawn from."""
+
+GOLDEN_RATIO = (5**0.5 - 1) / 2
 
 AFFINE_TOLERANCE_MM = 0.01
 """Two grids are one if no corner moves further than this, mm."""
@@ -66,7 +66,7 @@ class CaseFacts:
         spacing_mm: Native voxel size, mm; None where unknown.
         present: Per label 1 if the image shows it, else 0.
         digests: As in :class:`Case`.
-        intensities: Evenly spaced voxels of the first channel, native units, at most 128.
+        intensities: Voxels of the first channel, spread over the image, native units, at most 128.
     """
 
     shape: tuple[int, ...]
@@ -98,24 +98,35 @@ def decode(sample: Sample, manifest: Manifest, labels: Sequence[str]) -> Case:
     return Case(tuple(image.array for image in decoded), mask, spacing, tuple(digests))
 
 
-def facts_of(case: Case, sample: Sample, study: Study | None, manifest: Manifest, labels: Sequence[str]) -> CaseFacts:
-    """What is kept of a decoded sample, after the study's demands on its shape were checked.
-
-    Raises:
-        UnusableSampleError: WR-1121, the image is larger than ``input.size`` and ``input.fit`` is ``pad``.
-    """
-    shape = case.images[0].shape
-    if study is not None and study.input.fit == "pad":
-        grid = resampled_shape(shape, case.spacing_mm, study.input.spacing_mm)
-        if any(length > limit for length, limit in zip(grid, study.input.size, strict=True)):
-            reason = "is larger than input.size"
-            raise UnusableSampleError("WR-1121", reason, manifest.channels[0].column, sample.channels[0].name)
+def facts_of(case: Case, sample: Sample, labels: Sequence[str]) -> CaseFacts:
+    """What is kept of a decoded sample."""
     present = sample.targets
     if case.mask is not None:
         present = tuple(int(count > 0) for count in np.bincount(case.mask.ravel(), minlength=len(labels) + 1)[1:])
-    flat = case.images[0].ravel()
-    kept = flat[:: max(1, -(-flat.size // INTENSITIES_KEPT))]
-    return CaseFacts(shape, case.spacing_mm, present, case.digests, tuple(float(value) for value in kept))
+    intensities = tuple(float(value) for value in spread_voxels(case.images[0]))
+    return CaseFacts(case.images[0].shape, case.spacing_mm, present, case.digests, intensities)
+
+
+def spread_voxels(image: NDArray[np.float32], count: int = VOXELS_KEPT) -> NDArray[np.float32]:
+    """At most ``count`` voxels, spread evenly over the image.
+
+    The places are a golden-ratio sequence: a fixed step would meet the same columns again and again.
+    """
+    if image.size <= count:
+        return image.reshape(-1)
+    places = np.modf((np.arange(count) + 0.5) * GOLDEN_RATIO)[0] * image.size
+    voxels: NDArray[np.float32] = np.take(image, places.astype(np.int64))
+    return voxels
+
+
+def digests_of(sample: Sample) -> tuple[str, ...]:
+    """SHA-256 of the bytes of each file of a sample, channels first, then the mask.
+
+    Raises:
+        UnusableImageError: WR-1107 or WR-1113, a file cannot be read.
+    """
+    files = [*sample.channels, *([sample.mask] if sample.mask is not None else [])]
+    return tuple(hashlib.sha256(_bytes(path)).hexdigest() for path in files)
 
 
 def _opened(path: Path, image_format: str, column: str) -> tuple[Image, str]:

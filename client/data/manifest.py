@@ -62,7 +62,11 @@ class Table(Section):
 
 
 class Patient(Section):
-    """The column with the patient's identifier; one person, one value."""
+    """Who the image is of.
+
+    Attributes:
+        column: The column with the patient's identifier; one person, one value.
+    """
 
     column: Column
 
@@ -84,9 +88,14 @@ class Channel(Section):
 
 
 class SegmentationTarget(Section):
-    """A mask per sample. ``classes`` maps the whole numbers of the mask to labels; 0 is background.
+    """A mask per sample.
 
-    Several numbers may map to one label, and to the empty name for background.
+    Attributes:
+        kind: A mask says for each voxel what it belongs to.
+        column: Column with the path of the mask.
+        format: File format, the same as that of the images.
+        classes: Whole number in the mask to label. 0 is background. Several numbers may map to one
+            label, and any number to the empty name, which is background too.
     """
 
     kind: Literal["segmentation"]
@@ -113,9 +122,12 @@ class SegmentationTarget(Section):
 
 
 class ColumnTarget(Section):
-    """One column holds the class. ``classes`` maps each raw value to a label.
+    """One column holds the class.
 
-    ``binary``: one label, and the empty name for negative. ``multiclass``: no empty name.
+    Attributes:
+        kind: ``binary``: one label, present or not; ``multiclass``: exactly one of several labels.
+        column: Column with the class.
+        classes: Value of the column to label. In a binary target the empty name is negative.
     """
 
     kind: Literal["binary", "multiclass"]
@@ -145,7 +157,11 @@ class ColumnTarget(Section):
 class MultilabelTarget(Section):
     """One column per label, each positive or negative by itself.
 
-    ``findings`` maps a label to its column; ``positive`` and ``negative`` list the raw values.
+    Attributes:
+        kind: Any number of the labels may be present.
+        findings: Label to the column that says whether it is present.
+        positive: Values that mean present.
+        negative: Values that mean absent.
     """
 
     kind: Literal["multilabel"]
@@ -179,8 +195,8 @@ class Spacing(Section):
     """Size of a pixel in mm, for formats that carry none.
 
     Attributes:
-        column: Column with one number for both axes, or
-        mm: the same numbers for every image, in the order rows, columns.
+        column: Column with one number for both axes.
+        mm: Instead of a column: the same size for every image, in the order rows, columns.
     """
 
     column: Column | None = None
@@ -197,8 +213,11 @@ class Tabular(Section):
     """A typed column beside the images; empty cells are missing values.
 
     Attributes:
+        name: As the study calls it.
+        column: Column of the table.
         type: ``number`` (finite) or ``category`` (one of ``categories``).
         units: Unit of a number, for example ``years``.
+        categories: The values that a category may have.
     """
 
     name: Name
@@ -215,7 +234,19 @@ class Tabular(Section):
 
 
 class Manifest(Section):
-    """One hospital's data set, as declared by the hospital."""
+    """One hospital's data set, as declared by the hospital.
+
+    Attributes:
+        schema_: Version of this format.
+        name: Of the data set.
+        modality: DICOM modality of the images.
+        table: Where the rows are.
+        patient: Who each image is of.
+        channels: The images of a sample, in order.
+        target: What is known about each sample.
+        spacing: Pixel size, for PNG.
+        tabular: Typed columns beside the images.
+    """
 
     schema_: Literal[1] = Field(alias="schema")
     name: Name

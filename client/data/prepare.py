@@ -73,6 +73,12 @@ class PreparedSet:
     rows: tuple[int, ...]
     geometry: tuple[Geometry, ...]
 
+    def inner(self, index: int) -> NDArray[np.float32]:
+        """First channel of a sample without its padding."""
+        geometry = self.geometry[index]
+        image: NDArray[np.float32] = self.images[index, 0]
+        return image if geometry.offsets is None else image[_window(geometry)]
+
 
 def prepare(
     data: DataSet, study: Study, cache_dir: Path, *, progress: Callable[[int, int], None] | None = None

@@ -13,7 +13,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from wardround.client.data.checks import check_fit, missing_classes
-from wardround.client.data.decode import CaseFacts, UnusableSampleError, decode, facts_of
+from wardround.client.data.decode import CaseFacts
+from wardround.client.data.examine import examine, too_large
 from wardround.client.data.manifest import Manifest, load_manifest
 from wardround.client.data.problems import Problem, refuse
 from wardround.client.data.rows import Sample, parse_row
@@ -78,6 +79,7 @@ def load_data_set(
     study: Study | None,
     *,
     root: Path | None = None,
+    cache_dir: Path | None = None,
     work_dir: Path | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DataSet:
@@ -87,11 +89,12 @@ def load_data_set(
         manifest_path: The manifest (TOML).
         study: The study that the data are for; without one, only the data themselves are judged.
         root: The data folder; the manifest's own folder when not given. No file outside is opened.
+        cache_dir: What decoding finds is remembered here, so that unchanged files are only hashed next time.
         work_dir: Where the details of problems go if the manifest's folder is read-only.
         progress: Told (samples done, samples in all) after each decoded sample.
 
     Raises:
-        WardroundError: WR-1101 to WR-1116, WR-1121 or WR-1123.
+        WardroundError: WR-1101 to WR-1116, WR-1121 to WR-1123.
     """
     manifest = load_manifest(manifest_path)
     if study is not None:
@@ -99,8 +102,10 @@ def load_data_set(
     labels = study.task.labels if study is not None else manifest.target.labels
     folders = [manifest_path.resolve().parent, *([work_dir] if work_dir is not None else [])]
     samples = _parse(manifest, labels, root or manifest_path.parent, manifest_path.stem, folders)
-    facts, problems = _decode_all(samples, manifest, labels, study, progress)
+    facts, problems = examine(samples, manifest, labels, cache_dir=cache_dir, progress=progress)
     refuse(problems, manifest_path.stem, folders)
+    if study is not None:
+        refuse(too_large(samples, facts, manifest, study.input), manifest_path.stem, folders)
     data = DataSet(manifest, labels, samples, facts, ())
     return replace(data, warnings=tuple(_warnings(data)))
 
@@ -127,25 +132,6 @@ def _duplicates(samples: Sequence[Sample], manifest: Manifest) -> list[Problem]:
             reason = f"names the same image as row {earlier}"
             found.append(Problem(sample.row, manifest.channels[0].column, "WR-1114", reason, path.name))
     return found
-
-
-def _decode_all(
-    samples: Sequence[Sample],
-    manifest: Manifest,
-    labels: Sequence[str],
-    study: Study | None,
-    progress: Callable[[int, int], None] | None,
-) -> tuple[tuple[CaseFacts, ...], list[Problem]]:
-    """Step 2: every file is opened once; all unusable ones are collected."""
-    facts, problems = [], []
-    for done, sample in enumerate(samples, start=1):
-        try:
-            facts.append(facts_of(decode(sample, manifest, labels), sample, study, manifest, labels))
-        except UnusableSampleError as error:
-            problems.append(Problem(sample.row, error.column, error.code, error.reason, error.path))
-        if progress is not None:
-            progress(done, len(samples))
-    return tuple(facts), problems
 
 
 def _warnings(data: DataSet) -> list[str]:
