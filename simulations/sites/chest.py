@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from wardround.simulations.sites.phantom import Phantom
     from wardround.simulations.sites.shapes import Array
 
+FIELD_OF_VIEW_MM = 384.0
+"""Height and width of the image, mm."""
+
 RIBS = 9
 BATCH = 64
 """Images drawn at once; bounds memory to a few hundred float32 images."""

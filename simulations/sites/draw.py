@@ -19,8 +19,9 @@ from wardround.client.data.manifest import (
     Target,
 )
 from wardround.common.errors import WardroundError
+from wardround.simulations.sites.chest import FIELD_OF_VIEW_MM as CHEST_MM
 from wardround.simulations.sites.chest import draw_chests
-from wardround.simulations.sites.organ import STRUCTURES, VOXEL_MM, draw_organs
+from wardround.simulations.sites.organ import STRUCTURES, FIELD_OF_VIEW_MM, draw_organs
 from wardround.simulations.sites.scanner import Scanner, scan
 from wardround.simulations.sites.write import write_image, write_manifest, write_mask, write_table
 
@@ -36,9 +37,6 @@ FINDINGS = ("abnormal", "nodule", "opacity")
 
 CLASSES = ("none", "nodule", "opacity", "both")
 """Classes of a chest phantom's column ``finding``."""
-
-PIXEL_MM_OF_96 = 4.0
-"""Pixel of a chest phantom 96 pixels wide; the field of view is 384 mm."""
 
 
 def phantom_target(phantom: Phantom, task: Task) -> Target:
@@ -89,7 +87,7 @@ def _generator(seed: int, site: str) -> np.random.Generator:
 def _write_case(cohort: Cohort, index: int, site: VirtualSite, folder: Path) -> dict[str, object]:
     volume = cohort.images[index].ndim == 3
     name = f"{index + 1:05d}{'.nii' if volume else '.png'}"
-    affine = np.diag([VOXEL_MM, VOXEL_MM, VOXEL_MM, 1.0]) if volume else None
+    affine = np.diag([*(FIELD_OF_VIEW_MM / n for n in cohort.images[index].shape), 1.0]) if volume else None
     image = scan(cohort.images[index], site.scanner or Scanner(), site=site.name, key=name)
     write_image(folder / "images" / name, image, affine)
     row: dict[str, object] = {"image": f"images/{name}", "patient": f"{site.name}-{cohort.patients[index] + 1:04d}"}
@@ -104,7 +102,6 @@ def _write_case(cohort: Cohort, index: int, site: VirtualSite, folder: Path) -> 
 
 def _manifest(phantom: Phantom, site: str, target: Target) -> Manifest:
     chest = phantom.kind == "chest"
-    pixel = PIXEL_MM_OF_96 * 96 / phantom.size[1]
     return Manifest(
         schema=1,
         name=site,
@@ -113,5 +110,5 @@ def _manifest(phantom: Phantom, site: str, target: Target) -> Manifest:
         patient=Patient(column="patient"),
         channels=(Channel(name="image", column="image", format="png" if chest else "nifti"),),
         target=target,
-        spacing=Spacing(mm=(pixel, pixel)) if chest else None,
+        spacing=Spacing(mm=(CHEST_MM / phantom.size[0], CHEST_MM / phantom.size[1])) if chest else None,
     )

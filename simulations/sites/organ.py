@@ -1,7 +1,7 @@
 """Organ phantoms: volumes of an abdomen with one organ, its vessels and lesions, with their masks.
 
-Coordinates run from -1 to 1 along the voxel axes (right, anterior, superior). Every structure is
-an ellipsoid, some of them bent or bulging, with a soft edge of about one voxel as partial volumes
+Coordinates run from -1 to 1 towards the patient's left, front and head; the voxel axes are right,
+anterior, superior (RAS+), so the first one runs against them. Every structure is an ellipsoid, some of them bent or bulging, with a soft edge of about one voxel as partial volumes
 have; the mask is where a structure fills more than half of the voxel.
 """
 
@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 STRUCTURES = ("organ", "lesion")
 """Labels of the masks, value 1 and 2."""
 
-VOXEL_MM = 5.0
-"""Edge of a voxel, mm."""
+FIELD_OF_VIEW_MM = 320.0
+"""Edge of the volume, mm."""
 
 MOST_LESIONS = 3
 
@@ -120,10 +120,10 @@ Place = tuple["Array", "Array", "Array"]
 def _grid(v: dict[str, Array], size: tuple[int, ...]) -> Place:
     """Coordinates in the patient's own frame, ``[N, X, Y, Z]`` each."""
     axes = [np.linspace(-1, 1, n, dtype=np.float32) for n in size]
-    x, y, z = np.meshgrid(*axes, indexing="ij", copy=False)
-    right, front = x[None] - v["shift_x"], y[None] - v["shift_y"]
+    x, y, z = np.meshgrid(-axes[0], axes[1], axes[2], indexing="ij", copy=False)
+    left, front = x[None] - v["shift_x"], y[None] - v["shift_y"]
     cos, sin = np.cos(v["turn"]), np.sin(v["turn"])
-    return single(cos * right + sin * front), single(cos * front - sin * right), np.broadcast_to(z[None], right.shape)
+    return single(cos * left + sin * front), single(cos * front - sin * left), np.broadcast_to(z[None], left.shape)
 
 
 def _painted(image: Array, shape: Array, signal: Array | float) -> NDArray[np.float32]:
