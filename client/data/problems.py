@@ -50,10 +50,12 @@ def refuse(problems: Sequence[Problem], stem: str, folders: Sequence[Path]) -> N
     rows = sorted({problem.row for problem in problems})
     named = ", ".join(str(row) for row in rows[:ROWS_NAMED]) + (", …" if len(rows) > ROWS_NAMED else "")
     kinds = "; ".join(f"{REGISTRY[kind].title} ({count})" for kind, count in codes.most_common())
+    if len(codes) == 1:
+        kinds = f"{REGISTRY[code].title} (the first {problems[0].reason})"
     details = write_details(problems, f"{stem}.problems.csv", folders)
     where = f"details are in {details}" if details else "the details could not be written, no folder is writable"
     amount = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    raise WardroundError(code, f"{amount} in row {named}: {kinds}; {_first(problems, codes)}{where}.")
+    raise WardroundError(code, f"{amount} in {'row' if len(rows) == 1 else 'rows'} {named}: {kinds}; {where}.")
 
 
 def write_details(problems: Sequence[Problem], name: str, folders: Sequence[Path]) -> Path | None:
@@ -72,11 +74,6 @@ def write_details(problems: Sequence[Problem], name: str, folders: Sequence[Path
                 writer.writerow([problem.row, problem.column, problem.code, problem.reason, _inert(problem.value)])
         return path
     return None
-
-
-def _first(problems: Sequence[Problem], codes: Counter[str]) -> str:
-    """With one kind of problem its first reason helps; with several the kinds are enough."""
-    return f"the first {problems[0].reason}; " if len(codes) == 1 else ""
 
 
 def _inert(value: str) -> str:
