@@ -6,4 +6,43 @@ from typing import Final
 
 from wardround.common.errors.page import ErrorPage
 
-PAGES: Final[tuple[ErrorPage, ...]] = ()
+PAGES: Final[tuple[ErrorPage, ...]] = (
+    ErrorPage(
+        "WR-1501",
+        "run folder already holds another run",
+        "The output folder is not empty and was not made by the same study, seeds and folds. Results are never overwritten.",
+        "Give another --out, or continue the old run with --resume.",
+    ),
+    ErrorPage(
+        "WR-1502",
+        "run folder cannot be used",
+        "The folder is not a wardround run, or a file of it is missing or damaged.",
+        "Give the folder that simulate wrote (it holds study.json and settings.json).",
+    ),
+    ErrorPage(
+        "WR-1503",
+        "saved model cannot be used",
+        "The model folder is incomplete, or its weights do not match their recorded hash or layout.",
+        "Give the model folder of a finished run (it holds model.safetensors, layout.json and study.json).",
+    ),
+    ErrorPage(
+        "WR-1504",
+        "virtual hospital failed",
+        "A worker process of the simulation ended without an answer, usually because memory ran out.",
+        "Run again with --resume RUN and fewer --workers; finished arms are kept.",
+    ),
+    ErrorPage(
+        "WR-1550",
+        "run folder is not complete",
+        "A report is made from study.json, settings.json, results.json and cases.csv, and one of them is missing "
+        "or cannot be read. results.json is written last, so a run that was interrupted has none yet.",
+        "Give the folder of a finished run, or finish it with simulate --resume RUN.",
+    ),
+    ErrorPage(
+        "WR-1551",
+        "file of a run folder is damaged",
+        "A file of the run folder does not have the form in which a run writes it: it was edited, cut short, or "
+        "comes from another version.",
+        "Restore the file that the message names from a copy, or run the study again.",
+    ),
+)

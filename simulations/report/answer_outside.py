@@ -1,0 +1,131 @@
+"""The part of the answer about hospitals that took no part in training."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, WITHOUT, arm_name, listed, metric_name
+from wardround.simulations.report.outcome import Outcome, judge, short_value, value, verdict
+from wardround.simulations.report.sourced import joined
+
+if TYPE_CHECKING:
+    from wardround.simulations.report.lookup import FoundMetric, FoundTest, Lookup
+    from wardround.simulations.report.sourced import Sentence
+
+
+def unseen(lookup: Lookup) -> tuple[Sentence, ...]:
+    """The federated model at sites that no arm was trained on."""
+    sentences: list[Sentence] = []
+    for site in lookup.unseen_sites:
+        found = lookup.metric(FEDERATED, site)
+        if found is None:
+            continue
+        sentences.append((f"{site}, never trained on: federated ", *value(found), *_others(lookup, site), "."))
+        sentences += _shown(lookup.against(FEDERATED, site))
+    return tuple(sentences)
+
+
+def _others(lookup: Lookup, site: str) -> Sentence:
+    pooled = lookup.metric(CENTRALISED, site)
+    parts: list[Sentence] = [(", pooled ", *short_value(pooled))] if pooled else []
+    local = [found for arm in lookup.local_arms if (found := lookup.metric(arm, site)) and found.row.value is not None]
+    if local:
+        best = max(local, key=_value)
+        parts.append((f", best single hospital ({best.row.arm.removeprefix(LOCAL)}) ", *short_value(best)))
+    return joined(parts, "")
+
+
+def _value(found: FoundMetric) -> float:
+    return found.row.value if found.row.value is not None else float("-inf")
+
+
+def _shown(tests: list[FoundTest]) -> list[Sentence]:
+    """One sentence on the comparisons of one model at one site: those that show something, and the rest."""
+    if not tests:
+        return [("No comparison was tested there.",)]
+    decided = [test for test in tests if judge(test.row) in {Outcome.BETTER, Outcome.WORSE}]
+    silent = [test for test in tests if judge(test.row) in {Outcome.NOT_TESTED, Outcome.UNDEFINED}]
+    equal = [test for test in tests if judge(test.row) is Outcome.NOT_SHOWN]
+    sentences: list[Sentence] = []
+    if decided:
+        parts = [(f"{_rival(test)} \N{EN DASH} ", *verdict(test)) for test in decided]
+        sentences.append(("Against ", *joined(parts, "; against "), "."))
+    if equal:
+        sentences.append((f"Against {listed([_rival(test) for test in equal])} no difference could be shown there.",))
+    if silent:
+        sentences.append((f"Against {listed([_rival(test) for test in silent])} no test was possible there.",))
+    return sentences
+
+
+def _rival(test: FoundTest) -> str:
+    return "pooled data" if test.row.b == CENTRALISED else arm_name(test.row.b)
+
+
+def left_out(lookup: Lookup) -> tuple[tuple[Sentence, ...], tuple[Sentence, ...]]:
+    """A federation at the site that it was trained without: the verdict, and a sentence a site."""
+    sites = lookup.left_out_sites
+    if not sites:
+        return (("This run trained no federated model; it holds baselines only.",),), ()
+    tests = {site: _own_test(lookup, site) for site in sites}
+    return (_left_out_verdict(lookup, tests), *_range(lookup, sites)), tuple(
+        sentence for site in sites for sentence in _left_out_site(lookup, site, tests[site])
+    )
+
+
+def _own_test(lookup: Lookup, site: str) -> FoundTest | None:
+    return lookup.test(WITHOUT + site, LOCAL + site, site)
+
+
+def _left_out_verdict(lookup: Lookup, tests: dict[str, FoundTest | None]) -> Sentence:
+    outcomes = {site: judge(test.row) for site, test in tests.items() if test is not None}
+    better = [site for site, outcome in outcomes.items() if outcome is Outcome.BETTER]
+    worse = [site for site, outcome in outcomes.items() if outcome is Outcome.WORSE]
+    start = "This study asks how well a federated model works at a hospital that took no part."
+    if not better and not worse:
+        open_ = Outcome.NOT_SHOWN in outcomes.values()
+        end = (
+            " No difference from the hospital's own model could be shown at any of them."
+            if open_
+            else " It describes what was measured; no comparison could be tested."
+        )
+        return (start + end,)
+    parts = [f" better than the hospital's own model at {listed(better)}"] if better else []
+    parts += [f" worse than the hospital's own model at {listed(worse)}"] if worse else []
+    return (f"{start} It was{' and'.join(parts)}.",)
+
+
+def _range(lookup: Lookup, sites: list[str]) -> tuple[Sentence, ...]:
+    known = [found for site in sites if (found := lookup.metric(WITHOUT + site, site)) and found.row.value is not None]
+    if not known:
+        return ()
+    low, high = min(known, key=_value), max(known, key=_value)
+    name = metric_name(lookup.main_metric)
+    if len(known) == 1:
+        return ((f"{name} at {low.row.test_site}: ", *value(low), "."),)
+    ends = (*short_value(low), f" at {low.row.test_site} and ", *short_value(high), f" at {high.row.test_site}.")
+    return ((f"{name} there lay between ", *ends),)
+
+
+def _left_out_site(lookup: Lookup, site: str, test: FoundTest | None) -> list[Sentence]:
+    found = lookup.metric(WITHOUT + site, site)
+    if found is None:
+        return []
+    full = lookup.metric(FEDERATED, site) if lookup.has_federated else None
+    extra: Sentence = (", with it ", *short_value(full)) if full else ()
+    sentence: Sentence = (f"{site}: federation without it ", *value(found), *extra, *_rivals(lookup, site), ".")
+    part = lookup.test(FEDERATED, WITHOUT + site, site)
+    worth: list[Sentence] = [(f"Taking part, seen at {site} \N{EN DASH} ", *verdict(part), ".")] if part else []
+    if test is None:
+        return [sentence, *worth]
+    return [sentence, *worth, (f"Against {site}'s own model \N{EN DASH} ", *verdict(test), ".")]
+
+
+def _rivals(lookup: Lookup, site: str) -> Sentence:
+    own = lookup.metric(LOCAL + site, site)
+    if own is not None:
+        return (", its own model ", *short_value(own))
+    rivals = [found for arm in lookup.local_arms if (found := lookup.metric(arm, site)) and found.row.value is not None]
+    if not rivals:
+        return ()
+    best = max(rivals, key=_value)
+    return (f", best single other hospital ({best.row.arm.removeprefix(LOCAL)}) ", *short_value(best))

@@ -1,0 +1,99 @@
+"""How training went: loss and validation metric by round, with the spread over sites."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.simulations.report.figures.style import Picture, arm_colour, canvas, png, site_colour, site_dashes
+from wardround.simulations.report.names import CENTRALISED, FEDERATED, WITHOUT, arm_name, metric_name
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import numpy.typing as npt
+    from matplotlib.axes import Axes
+
+    from wardround.simulations.report.load import RunFolder
+    from wardround.simulations.results import Round
+
+    Series = npt.NDArray[np.float64]
+
+
+def draw(run: RunFolder) -> list[Picture]:
+    """One figure, or none when no round was recorded."""
+    arms = [arm for arm in run.results.arms if arm in (FEDERATED, CENTRALISED)]
+    arms = arms or [arm for arm in run.results.arms if arm.startswith(WITHOUT)][:4]
+    rounds = {arm: [row for row in run.results.rounds if row.arm == arm] for arm in arms}
+    rounds = {arm: rows for arm, rows in rounds.items() if rows}
+    if not rounds:
+        return []
+    name = metric_name(run.lookup.main_metric)
+    figure, (left, right) = canvas(3.4, columns=2)
+    _panel(left, run, rounds, lambda row: row.validation_loss, "Loss")
+    _panel(right, run, rounds, lambda row: row.validation_metric, name)
+    right.legend(fontsize=8.5)
+    left.set_title("Validation loss")
+    right.set_title(f"Validation {name}")
+    main = arm_name(next(iter(rounds)))
+    return [
+        Picture(
+            "rounds",
+            "How training went",
+            f"By round, on validation patients. Thick line: mean over the hospitals; shaded: from the worst to the best "
+            f"hospital ({main}); thin lines: the hospitals one by one. Several seeds or folds are averaged. Every arm "
+            "has seen the same number of training images at the same round.",
+            f"Curves of validation loss and validation {name} over the rounds for {', '.join(map(arm_name, rounds))}.",
+            png(figure),
+        )
+    ]
+
+
+def _panel(
+    ax: Axes,
+    run: RunFolder,
+    rounds: dict[str, list[Round]],
+    read: Callable[[Round], dict[str, float] | dict[str, float | None]],
+    label: str,
+) -> None:
+    sites = run.lookup.test_sites
+    for place, (arm, rows) in enumerate(rounds.items()):
+        numbers, by_site = _by_site(rows, read)
+        if not by_site:
+            continue
+        values = np.stack(list(by_site.values()))
+        known = ~np.isnan(values).all(axis=0)
+        if place == 0:
+            ax.fill_between(numbers[known], *_band(values[:, known]), color=arm_colour(arm), alpha=0.13, linewidth=0)
+            for site, series in by_site.items():
+                if site in sites:
+                    style = {"color": site_colour(site, sites), "linestyle": site_dashes(site, sites)}
+                    ax.plot(numbers, series, linewidth=0.9, label=site, **style)
+        mean = np.nanmean(values[:, known], axis=0)
+        ax.plot(numbers[known], mean, color=arm_colour(arm), linewidth=2.4, label=arm_name(arm))
+    ax.set_xlabel("Round")
+    ax.set_ylabel(label)
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.grid(visible=True)
+
+
+def _by_site(
+    rows: Sequence[Round], read: Callable[[Round], dict[str, float] | dict[str, float | None]]
+) -> tuple[Series, dict[str, Series]]:
+    """Round numbers and, by site, the mean over seeds and folds in each round; NaN where there is none."""
+    numbers = sorted({row.round for row in rows})
+    found: dict[str, dict[int, list[float]]] = {}
+    for row in rows:
+        for site, value in read(row).items():
+            if value is not None:
+                found.setdefault(site, {}).setdefault(row.round, []).append(value)
+    series = {
+        site: np.array([np.mean(values[number]) if number in values else np.nan for number in numbers])
+        for site, values in found.items()
+    }
+    return np.array(numbers, dtype=np.float64), series
+
+
+def _band(values: Series) -> tuple[Series, Series]:
+    return np.nanmin(values, axis=0), np.nanmax(values, axis=0)

@@ -1,0 +1,45 @@
+"""The glyphs a page needs that a reader's computer may lack, as a font inside the page.
+
+Text beyond Latin, Greek and Cyrillic is set in the font that comes with the package; only the glyphs that
+occur go into the page, which keeps it small.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from importlib.resources import as_file, files
+from typing import Final
+
+from fontTools import subset
+
+_FIRST: Final = 0x2E80
+"""Where the blocks of East Asian scripts begin in Unicode."""
+
+_FONT: Final = "DroidSansFallback.ttf"
+
+
+def needed(text: str) -> frozenset[str]:
+    """The characters of ``text`` that Latin fonts lack."""
+    return frozenset(letter for letter in text if ord(letter) >= _FIRST)
+
+
+def font_face(text: str) -> str:
+    """A CSS ``@font-face`` rule named ``report-cjk`` with what ``text`` needs; empty when it needs nothing."""
+    letters = needed(text)
+    if not letters:
+        return ""
+    encoded = base64.b64encode(_subset("".join(sorted(letters)))).decode("ascii")
+    return f'@font-face {{ font-family: "report-cjk"; src: url(data:font/ttf;base64,{encoded}) format("truetype"); }}\n'
+
+
+def _subset(letters: str) -> bytes:
+    options = subset.Options(layout_features=[], hinting=False, notdef_outline=True)
+    with as_file(files("wardround.simulations.report") / "fonts" / _FONT) as path:
+        font = subset.load_font(path, options, lazy=True)
+    subsetter = subset.Subsetter(options)
+    subsetter.populate(text=letters)
+    subsetter.subset(font)
+    buffer = io.BytesIO()
+    subset.save_font(font, buffer, options)
+    return buffer.getvalue()

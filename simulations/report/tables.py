@@ -1,0 +1,194 @@
+"""The tables about models: every model at every hospital, every metric, every comparison."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wardround.simulations.report.names import (
+    FEDERATED,
+    LOWER_IS_BETTER,
+    TESTS,
+    WITHOUT,
+    arm_name,
+    metric_name,
+    site_name,
+)
+from wardround.simulations.report.outcome import Outcome, judge
+from wardround.simulations.report.sourced import DASH, Quote, decimals, fixed, interval, p_value, pointer, whole
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wardround.simulations.report.lookup import FoundMetric, Lookup
+    from wardround.simulations.report.sourced import Sentence
+    from wardround.simulations.results import Test
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One cell: its main line, a small second line, and the CSS classes that set it apart."""
+
+    main: Sentence
+    small: Sentence = ()
+    classes: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A table of the report; the first cell of a row is its heading.
+
+    Attributes:
+        caption: What the table holds and how to read it.
+        header: Column headings.
+        rows: Cells, as many as headings.
+        texts: Columns of text, set flush left; all others hold numbers, flush right.
+    """
+
+    caption: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    texts: tuple[int, ...] = (0,)
+
+
+_SHOWS: Final = {
+    Outcome.BETTER: "better",
+    Outcome.WORSE: "worse",
+    Outcome.NOT_SHOWN: "no difference shown",
+    Outcome.NOT_TESTED: "not tested",
+    Outcome.UNDEFINED: "undefined",
+}
+
+
+def text(words: str, classes: str = "") -> Cell:
+    """A cell of text without numbers of the run."""
+    return Cell((words,), classes=classes)
+
+
+def metric_cell(found: FoundMetric | None, classes: str = "") -> Cell:
+    """A value with its interval below it; an undefined one with its reason."""
+    if found is None:
+        return text(DASH, "none")
+    row = found.row
+    reason: Sentence = (Quote(row.reason, f"{found.source}/reason"),) if row.reason else ()
+    if row.value is None:
+        return Cell(("undefined",), reason, f"none {classes}".strip())
+    places = decimals(row.metric)
+    small: list[Sentence] = []
+    if row.ci95 is not None:
+        small.append(interval(row.ci95, f"{found.source}/ci95", places=places))
+    if reason:
+        small.append(reason)
+    lines = tuple(phrase for place, line in enumerate(small) for phrase in ((("; ",) if place else ()) + line))
+    return Cell((fixed(row.value, f"{found.source}/value", places=places),), lines, classes)
+
+
+def headline_table(lookup: Lookup) -> Table:
+    """The main metric of every arm on every site's test patients."""
+    sites = lookup.test_sites
+    summaries = [name for name in ("mean", "worst") if lookup.has_federated]
+    name = metric_name(lookup.main_metric)
+    rows = []
+    for arm in lookup.results.arms:
+        cells = [metric_cell(lookup.metric(arm, site), _foreign(lookup, arm, site)) for site in sites]
+        whole_arm = not arm.startswith(WITHOUT)
+        cells += [metric_cell(lookup.metric(arm, summary) if whole_arm else None) for summary in summaries]
+        rows.append((text(arm_name(arm), "arm " + ("main" if arm == FEDERATED else "")), *cells))
+    header = ("Model", *sites, *(("mean", "worst")[: len(summaries)]))
+    means = " Mean and worst are taken over the training hospitals." if summaries else ""
+    return Table(
+        f"{name} of each model (row) on the test patients of each hospital (column), with 95% intervals where the "
+        f"study gives them. Shaded: the model was trained without that hospital.{means}",
+        header,
+        tuple(rows),
+    )
+
+
+def _foreign(lookup: Lookup, arm: str, site: str) -> str:
+    """Marks the models that never saw an image of the site."""
+    if site not in lookup.training_sites or arm == WITHOUT + site:
+        return "foreign"
+    if arm.startswith("local/") and arm != f"local/{site}":
+        return "foreign"
+    return ""
+
+
+def detail_table(lookup: Lookup) -> Table:
+    """Every metric and label of the reported model at every site."""
+    chosen = FEDERATED if lookup.has_federated else None
+    keys = list(dict.fromkeys((row.metric, row.label) for row in lookup.results.metrics))
+    sites = lookup.test_sites
+    rows = []
+    for metric, label in keys:
+        found = [lookup.metric(chosen or WITHOUT + site, site, metric, label) for site in sites]
+        better = ", lower is better" if metric in LOWER_IS_BETTER else ""
+        heading = Cell((metric_name(metric),), (f"{label}{better}",), "arm")
+        rows.append((heading, *(metric_cell(item) for item in found)))
+    model = "the federated model" if chosen else "the federation trained without the hospital"
+    return Table(f"Every metric of {model}, by hospital and class.", ("Metric", *sites), tuple(rows))
+
+
+def comparison_table(lookup: Lookup) -> Table:
+    """Every comparison of the run."""
+    rows = tuple(_comparison(row, pointer("tests", place)) for place, row in enumerate(lookup.results.tests))
+    header = ("Compared", "with", "at", "Test", "Patients", "Difference", "95% interval", "p", "p, Holm", "Shows")
+    return Table(
+        "Every comparison that was made. Difference: first minus second model, in the unit of the metric. The last "
+        "column says what may be concluded about the first.",
+        header,
+        rows,
+        texts=(0, 1, 2, 3, 9),
+    )
+
+
+def _comparison(row: Test, source: str) -> tuple[Cell, ...]:
+    places = decimals(row.metric)
+    difference: Sentence = (DASH,)
+    if row.difference is not None:
+        difference = (fixed(row.difference, f"{source}/difference", places=places, signed=True),)
+    bounds: Sentence = (DASH,)
+    if row.ci95 is not None:
+        bounds = interval(row.ci95, f"{source}/ci95", places=places, signed=True)
+    reason: Sentence = (Quote(row.reason, f"{source}/reason"),) if row.reason else ()
+    outcome = judge(row)
+    return (
+        text(arm_name(row.a), "arm"),
+        text(arm_name(row.b)),
+        text(site_name(row.test_site)),
+        text(TESTS.get(row.test, row.test)),
+        Cell((whole(row.patients, f"{source}/patients"),)),
+        Cell(difference),
+        Cell(bounds, classes="wide"),
+        Cell((p_value(row.p, f"{source}/p"),) if row.p is not None else (DASH,)),
+        Cell((p_value(row.p_holm, f"{source}/p_holm"),) if row.p_holm is not None else (DASH,)),
+        Cell((_SHOWS[outcome],), reason, outcome.name.lower()),
+    )
+
+
+def seed_table(lookup: Lookup) -> Table | None:
+    """The main metric of the reported model for each seed; None with one seed."""
+    arm = FEDERATED if lookup.has_federated else ""
+    if len(lookup.results.seeds) < 2 or not arm:
+        return None
+    sites = lookup.test_sites
+    rows = []
+    for place, seed in enumerate(lookup.results.seeds):
+        cells = [_seed_cell(lookup, arm, site, seed) for site in sites]
+        rows.append((Cell(("Seed ", whole(seed, pointer("seeds", place))), classes="arm"), *cells))
+    name = metric_name(lookup.main_metric)
+    return Table(f"{name} of the federated model, seed by seed.", ("Seed", *sites), tuple(rows))
+
+
+def _seed_cell(lookup: Lookup, arm: str, site: str, seed: int) -> Cell:
+    for place, row in enumerate(lookup.results.metrics):
+        key = (row.arm, row.test_site, row.metric, row.label, row.seed, row.fold)
+        if key == (arm, site, lookup.main_metric, lookup.main_label, seed, None):
+            if row.value is None:
+                return text("undefined", "none")
+            return Cell((fixed(row.value, pointer("metrics", place, "value"), places=decimals(row.metric)),))
+    return text(DASH, "none")
+
+
+def columns(header: Sequence[str], texts: Sequence[int]) -> list[str]:
+    """The CSS class of each column: text or number."""
+    return ["text" if place in texts else "number" for place in range(len(header))]
