@@ -63,15 +63,15 @@ test-full: $(DEV)
 lint: $(DEV)
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy --config-file pyproject.toml .links/wardround
+	@$(BIN)/mypy .links/wardround deploy/docs/generator
 	@PYTHONPATH=.links $(BIN)/lint-imports --no-logo
 
 .PHONY: docs docs-check
 docs: $(DEV)
-	@$(BIN)/python deploy/docs/generate.py
+	@$(BIN)/python deploy/docs/generator/generate.py
 
 docs-check: $(DEV)
-	@$(BIN)/python deploy/docs/generate.py --check
+	@$(BIN)/python deploy/docs/generator/generate.py --check
 
 .PHONY: wheel-test
 wheel-test: $(DEV)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from typing import TYPE_CHECKING
 
 import click
@@ -68,5 +67,5 @@ def _default(parameter: click.Parameter) -> str:
 
 
 def _cell(text: str) -> str:
-    """Help text without rich markup, safe in a table."""
-    return re.sub(r"\[/?[a-z ]+\]", "", inspect.cleandoc(text)).replace("|", "\\|").replace("\b", "")
+    """Help text, safe in a table."""
+    return inspect.cleandoc(text).replace("|", "\\|")
