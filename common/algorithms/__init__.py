@@ -1,0 +1,1 @@
+"""Federated algorithms, one a file: both sides' steps as pure functions over vectors."""

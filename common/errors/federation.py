@@ -6,4 +6,42 @@ from typing import Final
 
 from wardround.common.errors.page import ErrorPage
 
-PAGES: Final[tuple[ErrorPage, ...]] = ()
+PAGES: Final[tuple[ErrorPage, ...]] = (
+    ErrorPage(
+        "WR-1301",
+        "message is malformed",
+        "A message does not have the fields, types or sizes that both sides agreed on. It is refused whole; "
+        "nothing of it is used.",
+        "Check that coordinator and hospital run the same release of wardround.",
+    ),
+    ErrorPage(
+        "WR-1302",
+        "update is not usable",
+        "A site's update holds values that are not finite, or does not belong to this round or model.",
+        "Look at the site's training log: a loss that is not finite usually means that the learning rate is too high.",
+    ),
+    ErrorPage(
+        "WR-1303",
+        "too few sites in a round",
+        "Fewer sites answered than aggregation.min_sites asks for, so the round cannot be committed.",
+        "Read which sites were left out and why; mend them and run again, or lower aggregation.min_sites.",
+    ),
+    ErrorPage(
+        "WR-1304",
+        "study is not approved here",
+        "The message asks for a study whose hash this hospital has not approved.",
+        "Approve the study's hash at the hospital, or stop the coordinator from asking.",
+    ),
+    ErrorPage(
+        "WR-1305",
+        "hospital home is not usable",
+        "The hospital's home folder is missing, or its settings are damaged.",
+        "Give the right home folder, or register the hospital's data again.",
+    ),
+    ErrorPage(
+        "WR-1306",
+        "site does not take part",
+        "The study names sites that did not register, or this site is not one of the study's sites.",
+        "Compare the study's sites with the hospitals that are connected.",
+    ),
+)

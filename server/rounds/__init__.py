@@ -1,0 +1,1 @@
+"""Rounds as data: work, sums, decisions, without I/O."""

@@ -1,0 +1,93 @@
+"""The Flower ClientApp: wiring only.
+
+The node's configuration names the hospital's home folder. What the hospital refuses goes back as
+an error with its code; bugs are raised where they happen.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache, wraps
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from flwr.app import Error, Message
+from flwr.clientapp import ClientApp
+
+from wardround.client.home import Home
+from wardround.client.hospital import Hospital, ResidentModel
+from wardround.common.errors import WardroundError
+from wardround.common.wire.messages import Describe, Hello, HelloReply, Score, Train, Validate
+from wardround.common.wire.records import pack, pack_vector, unpack, unpack_vector
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from flwr.app import Context, RecordDict
+
+HOME_KEY = "wardround-home"
+"""Key of the Flower node configuration under which the home folder's path stands."""
+
+REFUSED = 1300
+"""Flower error code of a refusal; the reason starts with the ``WR`` code."""
+
+app = ClientApp()
+_models: dict[bytes, ResidentModel] = {}
+
+
+@lru_cache(maxsize=1024)
+def _hospital(home: str) -> Hospital:
+    return Hospital(Home(Path(home)), _models)
+
+
+def _answering(step: Callable[[Hospital, RecordDict], RecordDict]) -> Callable[[Message, Context], Message]:
+    """Turn a step of a hospital into a Flower handler."""
+
+    @wraps(step)
+    def handler(message: Message, context: Context) -> Message:
+        try:
+            hospital = _hospital(str(context.node_config[HOME_KEY]))
+            return Message(step(hospital, message.content), reply_to=message)
+        except WardroundError as error:
+            return Message(Error(REFUSED, f"{error.code}: {error.what}"), reply_to=message)
+
+    return handler
+
+
+@app.query("hello")
+@_answering
+def hello(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Say which site this node is."""
+    unpack(Hello, content)
+    return pack(HelloReply(site=hospital.home.site))
+
+
+@app.query("describe")
+@_answering
+def describe(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Say how much training data this site brings."""
+    return pack(hospital.describe(unpack(Describe, content)))
+
+
+@app.train()
+@_answering
+def train(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Train the model and send the update."""
+    question = unpack(Train, content)
+    reply, update = hospital.train(question, unpack_vector(content, hospital.model_size(question)))
+    return pack(reply, pack_vector(update))
+
+
+@app.evaluate()
+@_answering
+def validate(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Score the model on the validation patients."""
+    question = unpack(Validate, content)
+    return pack(hospital.validate(question, unpack_vector(content, hospital.model_size(question))))
+
+
+@app.evaluate("score")
+@_answering
+def score(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Score the model patient by patient; the table stays here."""
+    question = unpack(Score, content)
+    return pack(hospital.score(question, unpack_vector(content, hospital.model_size(question))))

@@ -1,0 +1,175 @@
+"""The hospital's home folder: its settings, its secret, the studies it approved.
+
+``hospital.toml`` names the site and its data sets, ``studies/`` holds the studies that were
+approved here (one file a hash), ``patient.key`` the secret under which patient keys are made, and
+``runs/`` what study runs left at the site.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from wardround.common.errors import WardroundError
+from wardround.common.ids import PatientKey, SiteId, StudyId
+from wardround.common.study import Name, Study, parse_toml, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+SETTINGS: Final = "hospital.toml"
+SECRET_BYTES: Final = 32
+
+
+class RegisteredData(BaseModel):
+    """A data set that the hospital registered.
+
+    Attributes:
+        manifest: Path of its manifest.
+        root: Folder that the manifest's paths are relative to; None: the manifest's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    manifest: Path
+    root: Path | None = None
+
+
+class HospitalSettings(BaseModel):
+    """``hospital.toml``.
+
+    Attributes:
+        site: The hospital's name in studies.
+        data: Its data sets; a study trains on all of them together.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: Processor threads for training.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal[1] = Field(alias="schema")
+    site: Name
+    data: tuple[RegisteredData, ...] = Field(min_length=1)
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+
+class Home:
+    """A hospital's home folder.
+
+    Args:
+        path: The folder.
+
+    Raises:
+        WardroundError: WR-1305, there is no usable ``hospital.toml``.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            text = (path / SETTINGS).read_text(encoding="utf-8")
+        except OSError as error:
+            raise WardroundError("WR-1305", f"No {SETTINGS} can be read ({type(error).__name__}).") from error
+        self.settings = validated(HospitalSettings, parse_toml(text), "WR-1305", SETTINGS)
+        self._secret = _secret(path / "patient.key")
+
+    @property
+    def site(self) -> SiteId:
+        """The hospital's name in studies."""
+        return SiteId(self.settings.site)
+
+    @property
+    def cache(self) -> Path:
+        """Folder for decoded images."""
+        return self.path / "cache"
+
+    def run_folder(self, run: str) -> Path:
+        """What a study run left at this site."""
+        return self.path / "runs" / run
+
+    def patient_key(self, patient: str) -> PatientKey:
+        """HMAC-SHA256 of the patient's id under the site's secret, 32 hex digits."""
+        return PatientKey(hmac.new(self._secret, patient.encode(), hashlib.sha256).hexdigest()[:32])
+
+    def approve(self, study: Study) -> None:
+        """Record that a study may run here."""
+        folder = self.path / "studies"
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / _study_file(study.id), study.canonical())
+
+    def approved(self, study: StudyId) -> Study:
+        """The approved study of this hash.
+
+        Raises:
+            WardroundError: WR-1304, it is not approved here, or its file was changed since.
+        """
+        try:
+            found = Study.model_validate_json((self.path / "studies" / _study_file(study)).read_bytes())
+        except (FileNotFoundError, ValidationError):
+            found = None
+        if found is None or found.id != study:
+            raise WardroundError("WR-1304", f"Study {study[:19]}… is not approved at {self.site}.")
+        return found
+
+
+def create_home(
+    path: Path, site: SiteId, data: Sequence[RegisteredData], *, device: str, threads: int, secret: bytes | None = None
+) -> Home:
+    """Make a hospital's home folder.
+
+    Args:
+        path: The folder; made if it is missing.
+        site: The hospital's name in studies.
+        data: Its data sets.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: Processor threads for training.
+        secret: Secret for patient keys, 32 bytes. Real hospitals leave it out and it is drawn from
+            the operating system; virtual ones give a public one so that runs can be compared.
+    """
+    path.mkdir(parents=True, exist_ok=True)
+    if secret is not None:
+        write_atomically(path / "patient.key", secret, mode=0o600)
+    lines = ["schema = 1", f'site = "{site}"', f'device = "{device}"', f"threads = {threads}"]
+    for item in data:
+        lines += ["", "[[data]]", f"manifest = {_toml_string(item.manifest)}"]
+        if item.root is not None:
+            lines.append(f"root = {_toml_string(item.root)}")
+    write_atomically(path / SETTINGS, ("\n".join(lines) + "\n").encode())
+    return Home(path)
+
+
+def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
+    """Write a file so that it is either the old or the new one, whatever happens."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+    try:
+        with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _secret(path: Path) -> bytes:
+    if not path.exists():
+        write_atomically(path, secrets.token_bytes(SECRET_BYTES), mode=0o600)
+    secret = path.read_bytes()
+    if len(secret) != SECRET_BYTES:
+        raise WardroundError("WR-1305", "patient.key is damaged: it does not hold 32 bytes.")
+    return secret
+
+
+def _study_file(study: StudyId) -> str:
+    return f"{study.removeprefix('sha256:')}.json"
+
+
+def _toml_string(path: Path) -> str:
+    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'

@@ -1,0 +1,210 @@
+"""What a hospital does when it is asked: describe its data, train, validate, score.
+
+Data sets are decoded once and the model is built once; both stay resident between messages, and
+only the model's weights change.
+"""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.client.data.pool import SiteData, open_site_data
+from wardround.client.evaluate.scores import CaseRow, case_rows, validation_summary
+from wardround.client.train.device import choose_device, set_threads
+from wardround.client.train.local import place_model, train
+from wardround.common.algorithms import fedavg
+from wardround.common.errors import WardroundError
+from wardround.common.models.catalogue import build_model
+from wardround.common.models.state import load_state_arrays, state_arrays
+from wardround.common.vector import Layout
+from wardround.common.wire.messages import Description, Scored, Trained, Validated
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from wardround.client.home import Home
+    from wardround.common.ids import StudyRunId
+    from wardround.common.study import Study
+    from wardround.common.vector import Vector
+    from wardround.common.wire.messages import Describe, RunContext, Score, Train, Validate
+
+
+@dataclass(frozen=True)
+class ResidentModel:
+    """A model kept in memory; its weights are swapped in place."""
+
+    module: nn.Module
+    layout: Layout
+
+    def load(self, vector: Vector, layout: str) -> None:
+        """Put the weights of a vector of shape ``[P]`` into the model.
+
+        Raises:
+            WardroundError: WR-1301, the vector belongs to another layout.
+        """
+        if layout != self.layout.hash:
+            raise WardroundError("WR-1301", "The model vector belongs to another model layout.")
+        load_state_arrays(self.module, self.layout.views(vector))
+
+    def vector(self) -> Vector:
+        """A copy of the weights, shape ``[P]``."""
+        return self.layout.flatten(state_arrays(self.module))
+
+
+@dataclass(frozen=True)
+class LastRound:
+    """A site's newest update: computed once, and given again if it is asked for again."""
+
+    run: StudyRunId
+    round: int
+    reply: Trained
+    update: Vector
+    optimizer_state: Mapping[str, NDArray[np.float32]]
+
+
+class Hospital:
+    """A hospital at work.
+
+    Args:
+        home: Its home folder.
+        models: Resident models by study model and task; hospitals of one process share them.
+    """
+
+    def __init__(self, home: Home, models: dict[bytes, ResidentModel]) -> None:
+        self.home = home
+        self._models = models
+        self._data: dict[bytes, SiteData] = {}
+        self._last: LastRound | None = None
+        set_threads(home.settings.threads)
+        self.device = choose_device(home.settings.device)
+
+    def describe(self, question: Describe) -> Description:
+        """How much training data this site brings."""
+        study = self._study(question)
+        data = self.data(study)
+        indices = data.parts(study, question.fold, question.folds).train
+        return Description(site=self.home.site, patients=data.patients(indices), samples=len(indices))
+
+    def train(self, question: Train, vector: Vector) -> tuple[Trained, Vector]:
+        """Train the model that came with the question.
+
+        Returns:
+            The reply and the site's update, shape ``[P]``.
+        """
+        if self._last is not None and (self._last.run, self._last.round) == (question.run, question.round):
+            return self._last.reply, self._last.update
+        begin = time.perf_counter()
+        study = self._study(question)
+        if self.home.site not in study.sites:
+            raise WardroundError("WR-1306", f"{self.home.site} is not one of the study's training sites.")
+        data = self.data(study)
+        parts = data.parts(study, question.fold, question.folds)
+        model = self._model(study)
+        model.load(vector, question.layout)
+        validation = validation_summary(model.module, data.prepared, parts.validation, study, self.device)
+        result = train(
+            model.module,
+            data.prepared,
+            parts.train,
+            study,
+            start=question.start,
+            samples=question.samples,
+            progress=(question.round - 1) / question.rounds,
+            seed=question.seed,
+            device=self.device,
+            optimizer_state=self._optimizer_state(question, study),
+        )
+        update = fedavg.site_update(model.vector(), vector)
+        reply = Trained(
+            site=self.home.site,
+            round=question.round,
+            patients=data.patients(parts.train),
+            samples=result.samples,
+            loss=result.loss,
+            train_seconds=result.seconds,
+            seconds=time.perf_counter() - begin,
+            validation_loss=validation.loss,
+            validation_metric=validation.metric,
+        )
+        self._last = LastRound(question.run, question.round, reply, update, result.optimizer_state)
+        return reply, update
+
+    def validate(self, question: Validate, vector: Vector) -> Validated:
+        """Score the model that came with the question on the validation patients."""
+        study = self._study(question)
+        data = self.data(study)
+        model = self._model(study)
+        model.load(vector, question.layout)
+        indices = data.parts(study, question.fold, question.folds).validation
+        summary = validation_summary(model.module, data.prepared, indices, study, self.device)
+        return Validated(site=self.home.site, loss=summary.loss, metric=summary.metric)
+
+    def score(self, question: Score, vector: Vector) -> Scored:
+        """Score the model patient by patient; the table stays in the run's folder at this site."""
+        study = self._study(question)
+        data = self.data(study)
+        model = self._model(study)
+        model.load(vector, question.layout)
+        parts = data.parts(study, question.fold, question.folds)
+        indices = parts.test if question.part == "test" else np.arange(len(data.prepared.rows))
+        rows = [
+            row
+            for source, prepared, own in data.sources(indices)
+            for row in case_rows(
+                model.module, source, prepared, own, study, device=self.device, patient_key=self.home.patient_key
+            )
+        ]
+        write_cases(self.home.run_folder(question.run) / "cases.csv", rows)
+        return Scored(site=self.home.site, patients=data.patients(indices), samples=len(indices))
+
+    def model_size(self, question: RunContext) -> int:
+        """Number of values in the model vector of the question's study."""
+        return self._model(self._study(question)).layout.size
+
+    def data(self, study: Study) -> SiteData:
+        """The site's checked and prepared data for a study."""
+        key = study.task.model_dump_json().encode() + study.input.model_dump_json().encode()
+        if key not in self._data:
+            self._data[key] = open_site_data(self.home.settings.data, study, self.home.cache)
+        return self._data[key]
+
+    def _study(self, question: RunContext) -> Study:
+        study = self.home.approved(question.study)
+        if question.fold >= question.folds:
+            raise WardroundError("WR-1301", f"Fold {question.fold} of {question.folds} does not exist.")
+        return study
+
+    def _model(self, study: Study) -> ResidentModel:
+        key = study.task.model_dump_json().encode() + study.model.model_dump_json().encode()
+        key += study.input.model_dump_json().encode()
+        if key not in self._models:
+            module = build_model(study, seed=0)
+            layout = Layout.of(state_arrays(module))
+            place_model(module, self.device)
+            self._models[key] = ResidentModel(module, layout)
+        return self._models[key]
+
+    def _optimizer_state(self, question: Train, study: Study) -> Mapping[str, NDArray[np.float32]] | None:
+        last = self._last
+        if study.training.optimizer_state == "reset" or last is None or last.run != question.run:
+            return None
+        return last.optimizer_state
+
+
+def write_cases(path: Path, rows: list[CaseRow]) -> None:
+    """Write a table with one row per sample and label; undefined values are empty cells."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    names = [field.name for field in fields(CaseRow)]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        writer.writerows([getattr(row, name) for name in names] for row in rows)

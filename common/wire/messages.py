@@ -1,0 +1,138 @@
+"""The typed messages between coordinator and hospital.
+
+Every message is one frozen model with scalar fields, checked on both sides. The model vector
+travels beside it (:mod:`wardround.common.wire.records`).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from wardround.common.ids import SiteId, StudyId, StudyRunId
+
+Count = Annotated[int, Field(ge=0, le=2**53)]
+Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+
+
+class WireMessage(BaseModel):
+    """A message: frozen, strict about types, unknown fields refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class Hello(WireMessage):
+    """Asks a node which site it is."""
+
+
+class HelloReply(WireMessage):
+    """Which site a node is."""
+
+    site: SiteId
+
+
+class RunContext(WireMessage):
+    """What every instruction of a study run says about itself.
+
+    Attributes:
+        study: The study's hash; the hospital acts only on studies that it approved.
+        run: wardround's own id of the study run.
+        seed: Seed of model initialisation and sample order. Never of privacy noise.
+        fold: Which fold is the test part, 0 to folds - 1; 0 when there is one.
+        folds: Number of folds; 1 means the study's own split.
+    """
+
+    study: StudyId
+    run: Annotated[StudyRunId, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+    seed: Count
+    fold: Count = 0
+    folds: Annotated[int, Field(ge=1, le=100)] = 1
+
+
+class Describe(RunContext):
+    """Asks a hospital how much training data it brings (open mode)."""
+
+
+class Description(WireMessage):
+    """How much training data a site brings."""
+
+    site: SiteId
+    patients: Count
+    samples: Count
+
+
+class Train(RunContext):
+    """Asks a hospital to train the model that comes with it.
+
+    Attributes:
+        layout: Hash of the vector's layout.
+        round: The round, from 1.
+        rounds: Rounds in the study.
+        start: Samples that this site has consumed in earlier rounds of this run.
+        samples: Samples to consume now.
+    """
+
+    layout: str
+    round: Annotated[int, Field(ge=1)]
+    rounds: Annotated[int, Field(ge=1)]
+    start: Count
+    samples: Annotated[int, Field(ge=1, le=2**53)]
+
+
+class Trained(WireMessage):
+    """A site's reply to :class:`Train`; its update comes with it.
+
+    Attributes:
+        patients: Training patients: the site's weight when weights are by patients.
+        loss: Mean training loss over the samples consumed.
+        train_seconds: Time in training steps.
+        seconds: Time in the whole call.
+        validation_loss: Of the model as received, over validation images; None without any.
+        validation_metric: AUROC or Dice of the model as received; None when undefined.
+    """
+
+    site: SiteId
+    round: Annotated[int, Field(ge=1)]
+    patients: Count
+    samples: Count
+    loss: Finite
+    train_seconds: Seconds
+    seconds: Seconds
+    validation_loss: Finite | None = None
+    validation_metric: Finite | None = None
+
+
+class Validate(RunContext):
+    """Asks a hospital to score the model that comes with it on its validation patients."""
+
+    layout: str
+
+
+class Validated(WireMessage):
+    """A site's reply to :class:`Validate`."""
+
+    site: SiteId
+    loss: Finite | None = None
+    metric: Finite | None = None
+
+
+class Score(RunContext):
+    """Asks a hospital to score the model that comes with it, patient by patient, and keep the table.
+
+    Attributes:
+        layout: Hash of the vector's layout.
+        part: ``test`` patients of the split, or ``all`` patients of a site that never trained.
+    """
+
+    layout: str
+    part: Literal["test", "all"]
+
+
+class Scored(WireMessage):
+    """A site's reply to :class:`Score`: how much was scored; the table stays at the site."""
+
+    site: SiteId
+    patients: Count
+    samples: Count

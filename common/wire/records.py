@@ -1,0 +1,73 @@
+"""Typed messages to and from Flower records.
+
+The vector is carried as the raw little-endian bytes of its float32 values: one copy to pack, none
+to unpack.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, TypeVar
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
+from pydantic import ValidationError
+
+from wardround.common.errors import WardroundError
+from wardround.common.wire.messages import WireMessage
+
+if TYPE_CHECKING:
+    from wardround.common.vector import Vector
+
+W = TypeVar("W", bound=WireMessage)
+
+FIELDS: Final = "message"
+VECTOR: Final = "vector"
+RAW_FLOAT32: Final = "wardround.float32.le"
+"""Serialisation type of a vector: its raw little-endian bytes."""
+
+
+def pack_vector(vector: Vector) -> ArrayRecord:
+    """A vector of shape ``[P]`` as a record; may be shared by several messages."""
+    data = vector.astype("<f4", copy=False).tobytes()
+    return ArrayRecord({VECTOR: Array("float32", vector.shape, RAW_FLOAT32, data)})
+
+
+def pack(message: WireMessage, vector: ArrayRecord | None = None) -> RecordDict:
+    """A message and, if it has one, its vector, as Flower carries them."""
+    record = RecordDict({FIELDS: ConfigRecord(message.model_dump(exclude_none=True))})
+    if vector is not None:
+        record[VECTOR] = vector
+    return record
+
+
+def unpack(expected: type[W], record: RecordDict) -> W:
+    """Read a message.
+
+    Raises:
+        WardroundError: WR-1301, the record is not a message of the expected kind.
+    """
+    fields = record.config_records.get(FIELDS)
+    if fields is None:
+        raise WardroundError("WR-1301", f"A {expected.__name__} message without fields arrived.")
+    try:
+        return expected.model_validate(dict(fields))
+    except ValidationError as error:
+        wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
+        raise WardroundError("WR-1301", f"A {expected.__name__} message has wrong fields: {wrong}.") from None
+
+
+def unpack_vector(record: RecordDict, size: int) -> Vector:
+    """Read the vector of a message: float32 of shape ``[size]``, read-only, not copied.
+
+    Raises:
+        WardroundError: WR-1301, there is no vector, or it is not of that type and size.
+    """
+    arrays = record.array_records.get(VECTOR)
+    array = arrays.get(VECTOR) if arrays is not None else None
+    if array is None:
+        raise WardroundError("WR-1301", "A message that needs a model vector came without one.")
+    if array.dtype != "float32" or array.stype != RAW_FLOAT32 or len(array.data) != 4 * size:
+        raise WardroundError(
+            "WR-1301", f"A model vector of {len(array.data)} bytes came where {4 * size} were expected."
+        )
+    return np.frombuffer(array.data, dtype="<f4")

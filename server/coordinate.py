@@ -1,0 +1,103 @@
+"""Runs one study over a Grid from the first question to the reported model."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import TYPE_CHECKING
+
+from wardround.common.errors import WardroundError
+from wardround.common.models.catalogue import build_model
+from wardround.common.models.state import state_arrays
+from wardround.common.vector import Layout
+from wardround.common.wire.messages import Describe, Description, Trained, Validate, Validated
+from wardround.common.wire.records import pack_vector, unpack, unpack_vector
+from wardround.server.exchange import ask, expect
+from wardround.server.rounds.engine import RoundEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flwr.serverapp import Grid
+
+    from wardround.common.ids import SiteId
+    from wardround.server.exchange import Answer
+    from wardround.server.plan import RunPlan
+
+
+class Coordinator:
+    """A study run over the hospitals that a Grid reaches.
+
+    Args:
+        grid: Flower's Grid.
+        plan: What to run.
+        nodes: Flower node id of every site of the study.
+
+    Raises:
+        WardroundError: WR-1306, a site of the study has no node.
+    """
+
+    def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
+        missing = [site for site in plan.study.site_ids if site not in nodes]
+        if missing:
+            raise WardroundError("WR-1306", f"These sites of the study are not connected: {', '.join(missing)}.")
+        self._grid = grid
+        self._plan = plan
+        self._nodes = {site: nodes[site] for site in plan.study.site_ids}
+        state = state_arrays(build_model(plan.study, seed=plan.seed))
+        self.layout = Layout.of(state)
+        self._initial = self.layout.flatten(state)
+
+    def run(self) -> RoundEngine:
+        """Run every round and the last validation.
+
+        Raises:
+            WardroundError: WR-1303, a round had too few sites; WR-1306, a site could not describe its data.
+        """
+        samples = self._describe()
+        engine = RoundEngine(
+            self._plan.study, self._plan.context, self.layout, self._initial, samples, self._total(samples)
+        )
+        while not engine.finished:
+            self._round(engine)
+        self._validate(engine)
+        return engine
+
+    def _describe(self) -> dict[SiteId, int]:
+        question = Describe(**self._plan.context.model_dump())
+        answers = ask(self._grid, "query.describe", dict.fromkeys(self._nodes, question), self._nodes, group="0")
+        return {answer.site: expect(answer, Description).samples for answer in answers}
+
+    def _total(self, samples: Mapping[SiteId, int]) -> int:
+        if self._plan.samples is not None:
+            return self._plan.samples
+        return math.ceil(self._plan.study.training.epochs * sum(samples.values()))
+
+    def _round(self, engine: RoundEngine) -> None:
+        begin = time.perf_counter()
+        instructions = engine.open_round()
+        group = str(len(engine.history.rounds) + 1)
+        vector = pack_vector(engine.model)
+        for answer in ask(self._grid, "train", instructions, self._nodes, group=group, vector=vector):
+            self._take(engine, answer)
+        engine.close_round(time.perf_counter() - begin)
+
+    def _take(self, engine: RoundEngine, answer: Answer) -> None:
+        if answer.message is None:
+            engine.drop(answer.site, answer.reason or "no reason given")
+            return
+        try:
+            reply = unpack(Trained, answer.message.content)
+            update = unpack_vector(answer.message.content, self.layout.size)
+        except WardroundError as error:
+            engine.drop(answer.site, f"{error.code}: {error.what}")
+            return
+        engine.receive(answer.site, reply, update)
+
+    def _validate(self, engine: RoundEngine) -> None:
+        question = Validate(**self._plan.context.model_dump(), layout=self.layout.hash)
+        questions = dict.fromkeys(self._nodes, question)
+        vector = pack_vector(engine.model)
+        answers = ask(self._grid, "evaluate", questions, self._nodes, group="last", vector=vector)
+        replies = [unpack(Validated, answer.message.content) for answer in answers if answer.message is not None]
+        engine.validated({reply.site: reply for reply in replies})

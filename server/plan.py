@@ -1,0 +1,60 @@
+"""What the coordinator is asked to run: read from the Flower run's configuration."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from wardround.common.study import Study
+from wardround.common.wire.messages import RunContext
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+PLAN_KEY = "wardround-plan"
+"""Key of the Flower run configuration under which the plan file's path stands."""
+
+
+class RunPlan(BaseModel):
+    """One study run.
+
+    Attributes:
+        study: The plan that the hospitals approved.
+        run: wardround's own id of this run.
+        seed: Seed of the initial model and of the sites' sample order.
+        fold: Which fold is the test part.
+        folds: Number of folds, 1 for the study's own split.
+        samples: Samples that all sites together may consume; None: ``training.epochs`` passes over
+            the cohort's training images.
+        out: Folder for the reported model and the history.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    study: Study
+    run: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
+    seed: Annotated[int, Field(ge=0)] = 0
+    fold: Annotated[int, Field(ge=0)] = 0
+    folds: Annotated[int, Field(ge=1, le=100)] = 1
+    samples: Annotated[int, Field(ge=1)] | None = None
+    out: Path
+
+    @property
+    def context(self) -> RunContext:
+        """What every instruction of this run says about itself."""
+        return RunContext(study=self.study.id, run=self.run, seed=self.seed, fold=self.fold, folds=self.folds)
+
+
+def read_plan(run_config: Mapping[str, Any]) -> RunPlan:
+    """Read the plan that the run configuration points to.
+
+    Raises:
+        WardroundError: WR-1002, the plan is not valid.
+        RuntimeError: The run configuration names no plan: the run was not started by wardround.
+    """
+    path = run_config.get(PLAN_KEY)
+    if not isinstance(path, str):
+        raise RuntimeError("the Flower run names no wardround plan")
+    return RunPlan.model_validate_json(Path(path).read_bytes())

@@ -1,0 +1,204 @@
+"""One round after the other: what is asked of which site, and what becomes of the answers.
+
+The engine does no I/O and reads no clock: it hands out instructions, takes replies, and decides.
+:mod:`wardround.server.app` carries them over Flower.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.common.algorithms import fedavg
+from wardround.common.errors import WardroundError
+from wardround.common.ids import RoundNumber, SiteId
+from wardround.common.wire.messages import RunContext, Train, Trained, Validated
+from wardround.server.rounds.state import History, RoundRecord, Selector, Validation
+from wardround.server.rounds.total import WeightedTotal
+from wardround.server.rounds.work import consumed_before, site_totals
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from wardround.common.study import Study
+    from wardround.common.vector import Layout, Vector
+    from wardround.server.rounds.state import Chosen
+
+
+class RoundEngine:
+    """Runs a study's rounds over a fixed cohort.
+
+    Args:
+        study: The plan.
+        context: What every instruction of this run says about itself.
+        layout: Layout of the model vector.
+        model: Initial global model, shape ``[P]``; changed in place from round to round.
+        samples: Training samples of every site of the cohort.
+        total: Samples that the whole run may consume, over all sites and rounds.
+    """
+
+    def __init__(
+        self, study: Study, context: RunContext, layout: Layout, model: Vector, samples: Mapping[SiteId, int], total: int
+    ) -> None:
+        self._study = study
+        self._context = context
+        self._layout = layout
+        self._order = tuple(sorted(samples))
+        self._totals = site_totals(samples, total)
+        self._selector = Selector(study.selection)
+        self._open: OpenRound | None = None
+        self.model = model
+        self.history = History()
+
+    @property
+    def finished(self) -> bool:
+        """Whether every round is committed."""
+        return len(self.history.rounds) == self._study.training.rounds
+
+    def open_round(self) -> dict[SiteId, Train]:
+        """Start the next round: the instruction for each site that has work in it.
+
+        Raises:
+            RuntimeError: A round is open, or all rounds are committed.
+        """
+        if self._open is not None or self.finished:
+            raise RuntimeError("no round can be opened now")
+        number = RoundNumber(len(self.history.rounds) + 1)
+        instructions = {site: work for site in self._order if (work := self._instruction(site, number)) is not None}
+        self._open = OpenRound(number, tuple(instructions), self._layout.size)
+        return instructions
+
+    def _instruction(self, site: SiteId, number: RoundNumber) -> Train | None:
+        rounds = self._study.training.rounds
+        start = consumed_before(self._totals[site], rounds, number)
+        samples = consumed_before(self._totals[site], rounds, number + 1) - start
+        if samples < 1:
+            return None
+        return Train(
+            **self._context.model_dump(),
+            layout=self._layout.hash,
+            round=number,
+            rounds=rounds,
+            start=start,
+            samples=samples,
+        )
+
+    def receive(self, site: SiteId, reply: Trained, update: Vector) -> None:
+        """Take one site's update of shape ``[P]`` into the sum, or leave the site out with a reason."""
+        opened = self._opened()
+        problem = opened.problem(site, reply, update)
+        if problem is not None:
+            opened.drop(site, problem)
+            return
+        weight = fedavg.site_weight(self._study.aggregation.weights, reply.patients)
+        opened.accept(site, reply, update, weight)
+
+    def drop(self, site: SiteId, reason: str) -> None:
+        """The site gives no update in this round."""
+        self._opened().drop(site, reason)
+
+    def close_round(self, seconds: float) -> RoundRecord:
+        """Commit the round: one step of the global model.
+
+        Raises:
+            WardroundError: WR-1303, fewer sites than the study asks for are in the sum.
+        """
+        opened = self._opened()
+        minimum = self._study.aggregation.min_sites
+        if len(opened.replies) < minimum:
+            left_out = "; ".join(f"{site}: {reason}" for site, reason in opened.dropped.items())
+            raise WardroundError(
+                "WR-1303",
+                f"Round {opened.number} has {len(opened.replies)} of at least {minimum} sites. Left out: {left_out}.",
+            )
+        self._note_validation(RoundNumber(opened.number - 1), opened.validation())
+        fedavg.server_step(
+            self.model, opened.total.vector, opened.total.weight, self._study.aggregation.server_learning_rate
+        )
+        record = opened.record(seconds, self._layout.size)
+        self.history = self.history.with_round(record)
+        self._selector.after_round(opened.number, self.model)
+        self._open = None
+        return record
+
+    def validated(self, replies: Mapping[SiteId, Validated]) -> None:
+        """The sites' validation of the global model after the last committed round."""
+        self._note_validation(RoundNumber(len(self.history.rounds)), replies)
+
+    def _note_validation(self, number: RoundNumber, replies: Mapping[SiteId, Validated]) -> None:
+        validation = Validation(
+            number,
+            {site: reply.loss for site, reply in sorted(replies.items()) if reply.loss is not None},
+            {site: reply.metric for site, reply in sorted(replies.items())},
+        )
+        if validation.loss:
+            self.history = self.history.with_validation(validation)
+            self._selector.after_validation(validation, self.model)
+
+    def chosen(self) -> Chosen:
+        """The model that the study's selection rule reports."""
+        return self._selector.chosen()
+
+    def _opened(self) -> OpenRound:
+        if self._open is None:
+            raise RuntimeError("no round is open")
+        return self._open
+
+
+class OpenRound:
+    """The answers of a round that is not committed yet."""
+
+    def __init__(self, number: RoundNumber, asked: tuple[SiteId, ...], size: int) -> None:
+        self.number = number
+        self.asked = asked
+        self.total = WeightedTotal(asked, size)
+        self.replies: dict[SiteId, Trained] = {}
+        self.dropped: dict[SiteId, str] = {}
+
+    def problem(self, site: SiteId, reply: Trained, update: Vector) -> str | None:
+        """Why an update cannot be used; None when it can."""
+        if site not in self.asked or reply.site != site:
+            return "WR-1302: the reply names another site"
+        if reply.round != self.number:
+            return f"WR-1302: the reply belongs to round {reply.round}"
+        if not np.isfinite(update).all():
+            return "WR-1302: the update holds values that are not finite"
+        if reply.patients < 1:
+            return "WR-1302: the site reports no training patient"
+        return None
+
+    def accept(self, site: SiteId, reply: Trained, update: Vector, weight: float) -> None:
+        """Take a checked update into the sum."""
+        self.total.add(site, update, weight)
+        self.replies[site] = reply
+
+    def drop(self, site: SiteId, reason: str) -> None:
+        """Leave a site out of this round."""
+        self.total.skip(site)
+        self.dropped[site] = reason
+
+    def validation(self) -> dict[SiteId, Validated]:
+        """How the model that the round started from did on the sites' validation patients."""
+        return {
+            site: Validated(site=site, loss=reply.validation_loss, metric=reply.validation_metric)
+            for site, reply in self.replies.items()
+        }
+
+    def record(self, seconds: float, size: int) -> RoundRecord:
+        """What happened in the round."""
+        replies = [self.replies[site] for site in sorted(self.replies)]
+        samples = sum(reply.samples for reply in replies)
+        loss = math.fsum(reply.loss * reply.samples for reply in replies) / samples if samples else None
+        return RoundRecord(
+            round=self.number,
+            sites=tuple(sorted(self.replies)),
+            dropped=dict(self.dropped),
+            samples=samples,
+            train_loss=loss,
+            train_seconds=math.fsum(reply.train_seconds for reply in replies),
+            seconds=seconds,
+            bytes_up=4 * size * len(replies),
+            bytes_down=4 * size * len(self.asked),
+        )

@@ -1,0 +1,87 @@
+"""From arms, seeds and folds to jobs of equal work."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Literal
+
+from wardround.common.study import Study
+from wardround.simulations.hospitals import pooled_home, training_samples
+from wardround.simulations.job import Job
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from wardround.common.ids import SiteId
+    from wardround.simulations.hospitals import VirtualHospital
+    from wardround.simulations.scenario import Arm, Scenario
+
+
+def plan_jobs(
+    scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], seeds: Sequence[int], folds: int, run: Path
+) -> list[Job]:
+    """Every training of the run; each arm's study is approved at the hospitals that it touches.
+
+    Every arm consumes the same number of samples: ``training.epochs`` passes over the training
+    images of all training sites together.
+    """
+    fold_numbers: list[int | None] = [None] if folds == 1 else list(range(folds))
+    jobs = []
+    for arm in scenario.arms():
+        study, training = _trained_by(arm, scenario, hospitals, run)
+        for site in {*arm.trains_on, *arm.tested_on}:
+            hospitals[site].home.approve(study)
+        for seed in seeds:
+            jobs += [_job(arm, study, training, scenario, hospitals, seed, fold, folds, run) for fold in fold_numbers]
+    return jobs
+
+
+def _trained_by(
+    arm: Arm, scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], run: Path
+) -> tuple[Study, dict[SiteId, Path]]:
+    """The arm's study, and the homes that train it: the hospitals, or one that holds their pooled data."""
+    if arm.federated or len(arm.trains_on) == 1:
+        homes = {site: hospitals[site].home for site in arm.trains_on}
+    else:
+        pooled = pooled_home(arm.name.replace("/", "."), hospitals, arm.trains_on, run)
+        homes = {pooled.site: pooled}
+    fields = scenario.study.model_dump(by_alias=True)
+    minimum = min(scenario.study.aggregation.min_sites, len(homes))
+    fields |= {"sites": tuple(homes), "aggregation": {**fields["aggregation"], "min_sites": minimum}}
+    study = Study.model_validate(fields)
+    for home in homes.values():
+        home.approve(study)
+    return study, {site: home.path for site, home in homes.items()}
+
+
+def _job(
+    arm: Arm,
+    study: Study,
+    training: Mapping[SiteId, Path],
+    scenario: Scenario,
+    hospitals: Mapping[SiteId, VirtualHospital],
+    seed: int,
+    fold: int | None,
+    folds: int,
+    run: Path,
+) -> Job:
+    pooled = training_samples(hospitals, scenario.study, fold, folds)
+    job = Job(
+        arm=arm.name,
+        study=study,
+        seed=seed,
+        fold=fold,
+        folds=folds,
+        samples=math.ceil(scenario.study.training.epochs * pooled),
+        training=training,
+        tested={site: (hospitals[site].home.path, _part(scenario, site)) for site in arm.tested_on},
+        out=run,
+    )
+    return Job(**{**job.__dict__, "out": run / "jobs" / job.run})
+
+
+def _part(scenario: Scenario, site: SiteId) -> Literal["test", "all"]:
+    """Sites that never train, or that are left out whole, are tested on all their patients."""
+    whole = site in scenario.unseen or scenario.simulation.protocol == "leave-one-site-out"
+    return "all" if whole else "test"

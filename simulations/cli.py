@@ -1,0 +1,178 @@
+"""The command ``wardround``. Heavy imports are local to the commands that need them."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from wardround.client.cli import app as hospital
+from wardround.common.errors import WardroundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from wardround.simulations.results import Results
+    from wardround.simulations.run_folder import RunRequest
+
+for name, value in (
+    ("OMP_WAIT_POLICY", "passive"),
+    ("FLWR_TELEMETRY_ENABLED", "0"),
+    ("FLWR_DISABLE_UPDATE_CHECK", "1"),
+):
+    os.environ.setdefault(name, value)
+
+app = typer.Typer(
+    name="wardround",
+    help="Federated learning for hospitals: one study, trained together, images stay where they are.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+app.add_typer(hospital, name="hospital")
+
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
+DataOption = Annotated[
+    Path | None, typer.Option("--data", help="Folder with the data sets; default: the variable WARDROUND_DATA.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; a GPU that is asked for must be there.")]
+WorkersOption = Annotated[int | None, typer.Option(min=1, help="Arms trained side by side; default: one per core.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, help="Processor threads per site.")]
+
+
+@app.command()
+def simulate(
+    study: Annotated[str | None, typer.Argument(help="A study file with a [simulation] table, or a scenario.")] = None,
+    data: DataOption = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Change a field: section.field=value; may be repeated.")
+    ] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
+    folds: Annotated[int, typer.Option(min=1, help="Patient-level folds; 1: the study's own split.")] = 1,
+    workers: WorkersOption = None,
+    threads: ThreadsOption = 1,
+    device: DeviceOption = "auto",
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<study>-<number>.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Run a study on virtual hospitals on this machine, with all baselines, and write a report."""
+    if (study is None) == (resume is None):
+        raise typer.BadParameter("give a study or --resume RUN, not both")
+    from wardround.simulations.experiment import new_request
+    from wardround.simulations.run_folder import free_folder, read_request
+    from wardround.simulations.scenario import load_scenario
+
+    if resume is not None:
+        _run(read_request(resume), resume, workers, as_json=as_json)
+        return
+    scenario = load_scenario(str(study), settings or [])
+    request = new_request(scenario, data, seeds=seeds, folds=folds, device=device, threads=threads)
+    _run(request, out or free_folder(Path("runs"), scenario.study.name), workers, as_json=as_json)
+
+
+@app.command()
+def demo(
+    data: DataOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/demo-<number>.")] = None,
+    workers: WorkersOption = None,
+    device: DeviceOption = "auto",
+    as_json: JsonFlag = False,
+) -> None:
+    """Three hospitals on this machine: real images if WARDROUND_DATA is set, phantoms if not."""
+    from wardround.simulations.demo import demo_scenario
+    from wardround.simulations.experiment import new_request
+    from wardround.simulations.run_folder import free_folder
+
+    request = new_request(demo_scenario(data), data, seeds=1, folds=1, device=device, threads=1)
+    _run(request, out or free_folder(Path("runs"), "demo"), workers, as_json=as_json)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="The model folder of a finished run.")],
+    data: Annotated[Path, typer.Option(help="Manifest of the data set to score the model on.")],
+    root: Annotated[Path | None, typer.Option(help="Folder of the manifest's paths; default: the manifest's.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Result folder; default: runs/evaluate-<number>.")] = None,
+    device: DeviceOption = "auto",
+    as_json: JsonFlag = False,
+) -> None:
+    """Score a saved model on all patients of a data set, one that it never saw included."""
+    from wardround.simulations.evaluation import evaluate_model
+    from wardround.simulations.run_folder import free_folder
+    from wardround.simulations.tables import show_metrics
+
+    folder = out or free_folder(Path("runs"), "evaluate")
+    results = evaluate_model(model, data, root, folder, device=device)
+    _answer(results, folder, show_metrics, as_json=as_json)
+
+
+@app.command()
+def report(run: Annotated[Path, typer.Argument(help="The folder of a finished run.")], as_json: JsonFlag = False) -> None:
+    """Write the figures and report.html of a finished run again."""
+    from wardround.simulations.report.write import write_report
+
+    path = write_report(run)
+    typer.echo(json.dumps({"report": str(path)}) if as_json else f"Report: {path}")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of two or more finished runs.")], as_json: JsonFlag = False
+) -> None:
+    """Put the main results of several runs side by side."""
+    from wardround.simulations.tables import comparison, show_comparison
+
+    rows = comparison(runs)
+    if as_json:
+        typer.echo(json.dumps(rows, ensure_ascii=False))
+    else:
+        show_comparison(rows, [run.name for run in runs])
+
+
+def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: bool) -> None:
+    from rich.console import Console
+
+    from wardround.client.train.device import choose_device
+    from wardround.simulations.experiment import simulate
+    from wardround.simulations.progress import QuietProgress, RichProgress
+    from wardround.simulations.tables import show_gain
+
+    side_by_side = workers or max(1, (os.cpu_count() or 1) // request.threads)
+    if as_json:
+        results = simulate(request, folder, workers=side_by_side, progress=QuietProgress())
+    else:
+        console = Console(stderr=True)
+        console.print(f"{request.study.title}\nRuns on {choose_device(request.device).description}, {side_by_side} side by side")
+        with RichProgress(console) as progress:
+            results = simulate(request, folder, workers=side_by_side, progress=progress)
+    _answer(results, folder, show_gain, as_json=as_json)
+
+
+def _answer(results: Results, folder: Path, show: Callable[[Results], None], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(results.model_dump_json(by_alias=True))
+        return
+    show(results)
+    page = folder / "report.html"
+    typer.echo(f"Report: {page.resolve()}" if page.exists() else f"Results: {(folder / 'results.json').resolve()}")
+
+
+def _refused(error: WardroundError) -> dict[str, Any]:
+    return {"error": {"code": error.code, "what": error.what, "fix": error.fix}}
+
+
+def main() -> None:
+    """Entry point: exit code 0 done, 1 refused or failed with a WR code, 2 wrong usage."""
+    try:
+        app()
+    except WardroundError as error:
+        if "--json" in sys.argv:
+            typer.echo(json.dumps(_refused(error), ensure_ascii=False))
+        typer.echo(f"{error.code}: {error.page.title}\n  {error.what}\n  {error.fix}", err=True)
+        sys.exit(1)

@@ -1,0 +1,117 @@
+"""A whole simulation: hospitals, every arm, statistics, results, report."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from wardround.client.data.checks import check_parts, check_sites
+from wardround.client.train.device import choose_device
+from wardround.simulations.arms import plan_jobs
+from wardround.simulations.collect import collect_results
+from wardround.simulations.examples import write_examples
+from wardround.simulations.hospitals import build_hospitals
+from wardround.simulations.pool import run_jobs
+from wardround.simulations.run_folder import RunRequest, open_run, write_settings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wardround.common.ids import SiteId
+    from wardround.simulations.grid import Handled
+    from wardround.simulations.hospitals import VirtualHospital
+    from wardround.simulations.job import Job
+    from wardround.simulations.results import Results
+    from wardround.simulations.scenario import Scenario
+
+
+class Progress(Protocol):
+    """Who is told how far a simulation is."""
+
+    def stage(self, title: str, total: int) -> None:
+        """A new stage begins with this many steps."""
+
+    def step(self) -> None:
+        """One step of the stage is done."""
+
+    def jobs(self, jobs: Sequence[Job]) -> None:
+        """Training begins."""
+
+    def handled(self, run: str, handled: Handled) -> None:
+        """A hospital answered a message of this study run."""
+
+    def finished(self, run: str) -> None:
+        """A study run ended."""
+
+
+def new_request(
+    scenario: Scenario, data_root: Path | None, *, seeds: int, folds: int, device: str, threads: int
+) -> RunRequest:
+    """What a run is asked for.
+
+    Args:
+        scenario: The study and its virtual hospitals.
+        data_root: Folder with the data; None: the environment variable ``WARDROUND_DATA``, if set.
+        seeds: Number of seeds: 0, 1, ….
+        folds: Number of folds, 1 for the study's own split.
+        device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
+        threads: Processor threads a site.
+    """
+    named = os.environ.get("WARDROUND_DATA")
+    root = data_root if data_root is not None else (Path(named) if named else None)
+    return RunRequest(
+        study=scenario.study,
+        simulation=scenario.simulation,
+        data_root=None if root is None else str(root.resolve()),
+        seeds=tuple(range(seeds)),
+        folds=folds,
+        device=device,
+        threads=threads,
+    )
+
+
+def simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
+    """Run a simulation, or what is left of it, and write the whole run folder.
+
+    Args:
+        request: What to run.
+        run: The run folder; new, empty, or of the same request.
+        workers: Arms that run side by side, each in its own process.
+        progress: Is told how far it is.
+
+    Raises:
+        WardroundError: The folder, the data, the device or a study run is refused or failed.
+    """
+    device = choose_device(request.device)
+    open_run(run, request)
+    write_settings(run, request, workers=workers, device=device.description)
+    scenario = request.scenario
+    progress.stage("Hospitals: data checked and prepared", len(scenario.sites))
+    hospitals = build_hospitals(
+        scenario,
+        None if request.data_root is None else Path(request.data_root),
+        run,
+        device=request.device,
+        threads=request.threads,
+        progress=lambda _: progress.step(),
+    )
+    warnings = check_sites({site: hospital.data.data[0] for site, hospital in hospitals.items()}, scenario.study)
+    _check_every_part(request, hospitals)
+    jobs = plan_jobs(scenario, hospitals, request.seeds, request.folds, run)
+    progress.jobs(jobs)
+    run_jobs([job for job in jobs if not job.finished()], workers, progress.handled, progress.finished)
+    progress.stage("Statistics, figures and report", 3)
+    results = collect_results(request, hospitals, jobs, warnings, run)
+    progress.step()
+    write_examples(request, hospitals, jobs, run)
+    progress.step()
+    progress.step()
+    return results
+
+
+def _check_every_part(request: RunRequest, hospitals: Mapping[SiteId, VirtualHospital]) -> None:
+    for site in request.study.site_ids:
+        data = hospitals[site].data
+        for fold in range(request.folds):
+            check_parts(data.parts(request.study, fold, request.folds), data.prepared.patients, request.study.split)

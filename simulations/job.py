@@ -1,0 +1,152 @@
+"""One training of one model: an arm, a seed and a fold, run through the ServerApp and the ClientApp."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from flwr.app import Context, RecordDict
+
+from wardround.client.home import write_atomically
+from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId
+from wardround.common.model_folder import MODEL_FILES, decode_model
+from wardround.common.study import Study
+from wardround.common.vector import Layout
+from wardround.common.wire.messages import Score, Scored
+from wardround.common.wire.records import pack_vector
+from wardround.server.app import app as coordinator_app
+from wardround.server.exchange import ask, expect
+from wardround.server.plan import PLAN_KEY, RunPlan
+from wardround.simulations.grid import InProcessGrid
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from wardround.common.vector import Vector
+    from wardround.simulations.grid import Handled
+
+DONE = "done.json"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training of one model, and the sites it is scored on.
+
+    Attributes:
+        arm: The arm's name.
+        study: The arm's study: the scenario's, with the sites that the arm trains on.
+        seed: Seed of initial weights and sample order.
+        fold: Which fold is the test part; None without folds.
+        folds: Number of folds.
+        samples: Samples that all its sites together consume: the same in every arm.
+        training: Home folders of the sites it trains on.
+        tested: Home folders of the sites it is scored on, and on which of their patients.
+        out: The job's folder.
+    """
+
+    arm: str
+    study: Study
+    seed: int
+    fold: int | None
+    folds: int
+    samples: int
+    training: Mapping[SiteId, Path]
+    tested: Mapping[SiteId, tuple[Path, Literal["test", "all"]]]
+    out: Path
+
+    @property
+    def run(self) -> str:
+        """wardround's id of this study run."""
+        fold = "" if self.fold is None else f".fold{self.fold}"
+        return f"{self.arm.replace('/', '.')}.seed{self.seed}{fold}"
+
+    @property
+    def plan(self) -> RunPlan:
+        """What the coordinator is asked to run."""
+        return RunPlan(
+            study=self.study,
+            run=self.run,
+            seed=self.seed,
+            fold=self.fold or 0,
+            folds=self.folds,
+            samples=self.samples,
+            out=self.out,
+        )
+
+    @property
+    def messages(self) -> int:
+        """Training messages in the whole job, for progress displays."""
+        return self.study.training.rounds * len(self.training)
+
+    def finished(self) -> bool:
+        """Whether the job ran to its end with exactly this plan."""
+        try:
+            done = json.loads((self.out / DONE).read_text(encoding="utf-8"))
+        except (FileNotFoundError, json.JSONDecodeError):
+            return False
+        return bool(done == self._mark())
+
+    def _mark(self) -> dict[str, Any]:
+        plan = self.plan.model_dump(mode="json", exclude={"study", "out"})
+        tested = {site: part for site, (_, part) in self.tested.items()}
+        return {"study": self.study.id, "plan": plan, "tested": tested}
+
+
+def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None:
+    """Train and score; a finished job is left as it is.
+
+    Raises:
+        WardroundError: What the study run refused or failed with.
+    """
+    if job.finished():
+        return
+    job.out.mkdir(parents=True, exist_ok=True)
+    plan = job.out / "plan.json"
+    write_atomically(plan, job.plan.model_dump_json(by_alias=True).encode())
+    grid = InProcessGrid(job.training, observer)
+    coordinator_app(grid, Context(1, 1, {}, RecordDict(), {PLAN_KEY: str(plan)}))
+    _, layout, vector, _ = load_model(job.out / "model")
+    homes = {site: home for site, (home, _) in job.tested.items()}
+    score_everywhere(job, InProcessGrid(homes, observer), layout, vector)
+    _collect_cases(job)
+    write_atomically(job.out / DONE, json.dumps(job._mark()).encode())  # noqa: SLF001 - its own module's mark
+
+
+def score_everywhere(job: Job, grid: InProcessGrid, layout: Layout, vector: Vector) -> None:
+    """Ask every tested site to score the model; each keeps its table."""
+    context = job.plan.context.model_dump()
+    questions = {site: Score(**context, layout=layout.hash, part=part) for site, (_, part) in job.tested.items()}
+    for answer in ask(grid, "evaluate.score", questions, grid.nodes, group="test", vector=pack_vector(vector)):
+        expect(answer, Scored)
+
+
+def load_model(folder: Path) -> tuple[Study, Layout, Vector, dict[str, Any]]:
+    """Read a model folder.
+
+    Raises:
+        WardroundError: WR-1503, it is missing, incomplete or damaged.
+    """
+    try:
+        files = {name: (folder / name).read_bytes() for name in MODEL_FILES if (folder / name).exists()}
+    except OSError as error:
+        raise WardroundError("WR-1503", f"The model folder cannot be read ({type(error).__name__}).") from error
+    return decode_model(files)
+
+
+def _collect_cases(job: Job) -> None:
+    """Join the sites' tables into the job's ``cases.csv``: a simulation's user holds all the data."""
+    with (job.out / "cases.csv").open("w", newline="", encoding="utf-8") as target:
+        writer = None
+        for site, (home, _) in job.tested.items():
+            with (home / "runs" / job.run / "cases.csv").open(newline="", encoding="utf-8") as source:
+                for row in csv.DictReader(source):
+                    if writer is None:
+                        names = ["arm", "seed", "fold", "test_site", *row]
+                        writer = csv.DictWriter(target, names)
+                        writer.writeheader()
+                    fold = "" if job.fold is None else job.fold
+                    writer.writerow({"arm": job.arm, "seed": job.seed, "fold": fold, "test_site": site, **row})

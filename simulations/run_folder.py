@@ -1,0 +1,96 @@
+"""The RUN folder: opened once, never overwritten by another run, taken up again by the same one."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import os
+import platform
+from typing import TYPE_CHECKING, Any, Final
+
+from pydantic import BaseModel, ConfigDict
+
+from wardround.client.home import write_atomically
+from wardround.common.errors import WardroundError
+from wardround.common.study import Study
+from wardround.simulations.scenario import Scenario, Simulation
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LIBRARIES: Final = ("wardround", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "pandas")
+
+
+class RunRequest(BaseModel):
+    """What a run was asked for; a run folder belongs to exactly one request."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    study: Study
+    simulation: Simulation
+    data_root: str | None
+    seeds: tuple[int, ...]
+    folds: int
+    device: str
+    threads: int
+
+    @property
+    def scenario(self) -> Scenario:
+        """The scenario of the run."""
+        return Scenario(self.study, self.simulation)
+
+
+def open_run(run: Path, request: RunRequest) -> None:
+    """Make the run folder, or take up the same run again.
+
+    Raises:
+        WardroundError: WR-1501, the folder holds something else.
+    """
+    path = run / "request.json"
+    content = request.model_dump_json(by_alias=True).encode()
+    if path.exists():
+        if path.read_bytes() != content:
+            raise WardroundError("WR-1501", f"The folder {run.name} holds a run of another study or other settings.")
+        return
+    if run.exists() and (not run.is_dir() or any(run.iterdir())):
+        raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.")
+    run.mkdir(parents=True, exist_ok=True)
+    write_atomically(run / "study.json", request.study.canonical())
+    write_atomically(path, content)
+
+
+def read_request(run: Path) -> RunRequest:
+    """What a run folder was made for.
+
+    Raises:
+        WardroundError: WR-1502, it is not a run folder.
+    """
+    try:
+        return RunRequest.model_validate_json((run / "request.json").read_bytes())
+    except (OSError, ValueError) as error:
+        raise WardroundError("WR-1502", f"{run.name} is not a wardround run ({type(error).__name__}).") from error
+
+
+def write_settings(run: Path, request: RunRequest, *, workers: int, device: str) -> None:
+    """Write ``settings.json``: versions, machine, threads and seeds."""
+    settings: dict[str, Any] = {
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        "backend": "inprocess",
+        "device": device,
+        "threads_per_site": request.threads,
+        "workers": workers,
+        "seeds": list(request.seeds),
+        "folds": request.folds,
+        "equal_work": "every arm consumes the same number of training samples",
+    }
+    write_atomically(run / "settings.json", json.dumps(settings, indent=1).encode())
+
+
+def free_folder(parent: Path, name: str) -> Path:
+    """The first of ``parent/name-1``, ``parent/name-2``, … that does not exist."""
+    number = 1
+    while (parent / f"{name}-{number}").exists():
+        number += 1
+    return parent / f"{name}-{number}"

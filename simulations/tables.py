@@ -1,0 +1,126 @@
+"""Results as tables for a terminal."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.table import Table
+
+from wardround.common.errors import WardroundError
+from wardround.simulations.results import Results
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from wardround.simulations.results import Metric
+
+MAIN = {"classification": "auroc", "segmentation": "dice"}
+"""The metric by which arms are compared."""
+
+
+def main_metrics(results: Results) -> dict[tuple[str, str], Metric]:
+    """The main metric of every arm and test site, pooled over seeds and folds."""
+    wanted = MAIN[results.study.task]
+    rows = [row for row in results.metrics if row.metric == wanted and row.seed is None and row.fold is None]
+    found = {(row.arm, row.test_site): row for row in rows if row.label != "mean"}
+    return found | {(row.arm, row.test_site): row for row in rows if row.label == "mean"}
+
+
+def show_gain(results: Results) -> None:
+    """Arms by sites in the main metric, federated first: what federation gained."""
+    found = main_metrics(results)
+    sites = list(dict.fromkeys(site for _, site in found))
+    table = Table(title=f"{results.study.name}: {MAIN[results.study.task]} by test site (95% interval)")
+    table.add_column("trained")
+    for site in sites:
+        table.add_column(site, justify="right")
+    for arm in results.arms:
+        table.add_row(arm, *(_cell(found.get((arm, site))) for site in sites))
+    Console().print(table)
+    _show_differences(results)
+
+
+def _show_differences(results: Results) -> None:
+    table = Table(title="Federated minus each hospital's own model, on that hospital's patients")
+    for name in ("hospital", "difference", "95% interval", "test", "p (Holm)"):
+        table.add_column(name, justify="left" if name in ("hospital", "test") else "right")
+    for test in results.tests:
+        if test.a == "federated" and test.b == f"local/{test.test_site}":
+            ends = "" if test.ci95 is None else f"{test.ci95[0]:+.3f} to {test.ci95[1]:+.3f}"
+            p = (test.reason or "") if test.p_holm is None else f"{test.p_holm:.3f}"
+            gain = "undefined" if test.difference is None else f"{test.difference:+.3f}"
+            table.add_row(test.test_site, gain, ends, test.test.replace("_", " "), p)
+    if table.row_count:
+        Console().print(table)
+
+
+def show_metrics(results: Results) -> None:
+    """Every pooled metric of a scored model."""
+    table = Table(title=f"{results.study.name}: {', '.join(results.data)}")
+    for name in ("label", "metric", "value (95% interval)", "patients"):
+        table.add_column(name, justify="right" if name == "patients" else "left")
+    for row in results.metrics:
+        if row.seed is None and row.fold is None:
+            table.add_row(row.label, row.metric, _cell(row), str(row.patients))
+    Console().print(table)
+
+
+def comparison(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """The main metric of every arm and site in several runs.
+
+    Raises:
+        WardroundError: WR-1502, a folder holds no finished run, or the runs have different tasks.
+    """
+    loaded = [read_results(run) for run in runs]
+    if len({results.study.task for results in loaded}) != 1:
+        raise WardroundError("WR-1502", "The runs have different tasks and share no metric.")
+    keys = dict.fromkeys(key for results in loaded for key in main_metrics(results))
+    return [
+        {
+            "arm": arm,
+            "test_site": site,
+            "metric": MAIN[loaded[0].study.task],
+            "values": [_plain(main_metrics(results).get((arm, site))) for results in loaded],
+        }
+        for arm, site in keys
+    ]
+
+
+def show_comparison(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
+    """The rows of :func:`comparison` as a table."""
+    table = Table(title=f"{rows[0]['metric']} by run" if rows else "no common results")
+    table.add_column("trained")
+    table.add_column("tested on")
+    for name in names:
+        table.add_column(name, justify="right")
+    for row in rows:
+        cells = ["–" if item is None or item["value"] is None else f"{item['value']:.3f}" for item in row["values"]]
+        table.add_row(row["arm"], row["test_site"], *cells)
+    Console().print(table)
+
+
+def read_results(run: Path) -> Results:
+    """``results.json`` of a finished run.
+
+    Raises:
+        WardroundError: WR-1502, there is none, or it is damaged.
+    """
+    try:
+        return Results.model_validate(json.loads((run / "results.json").read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise WardroundError("WR-1502", f"{run.name} holds no finished run ({type(error).__name__}).") from error
+
+
+def _plain(row: Metric | None) -> dict[str, Any] | None:
+    return None if row is None else {"value": row.value, "ci95": row.ci95, "reason": row.reason}
+
+
+def _cell(row: Metric | None) -> str:
+    if row is None:
+        return "–"
+    if row.value is None:
+        return "undefined"
+    return f"{row.value:.3f}" + ("" if row.ci95 is None else f" ({row.ci95[0]:.3f}–{row.ci95[1]:.3f})")
