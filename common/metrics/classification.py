@@ -4,7 +4,10 @@ AUROC and AUPRC are in :mod:`ranking`. From the confusion counts at the decision
 sensitivity = TP / (TP + FN), specificity = TN / (TN + FP), F1 = 2 TP / (2 TP + FP + FN). The
 expected calibration error (Naeini, AAAI 2015) cuts [0, 1] into 15 bins of equal width and is
 the mean distance, weighted by images, between the mean probability and the observed frequency of
-the label in a bin. All are taken over images; an image counts as often as its patient was drawn.
+the label in a bin. It is not resampled: the estimate is biased upwards, the more so the fewer images
+there are (Roelofs et al., AISTATS 2022), and resamples repeat the bias, so that an interval of them would
+exclude a perfectly calibrated model. All are taken over images; an image counts as often as its patient
+was drawn.
 
 A metric that these images cannot define is undefined with a reason, never a number: without negative
 images there is no AUROC and no specificity, and AUPRC and F1 would flatter any model (their precision
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 METRICS: Final = ("auroc", "auprc", "sensitivity", "specificity", "f1", "ece")
 BINS: Final = 15
 
+NO_CALIBRATION_INTERVAL: Final = "no interval: the estimate is biased upwards, more so with few images"
 NO_POSITIVES: Final = "no positive images at this site"
 NO_NEGATIVES: Final = "no negative images at this site"
 _NEEDS_POSITIVES: Final = frozenset({"auroc", "auprc", "sensitivity", "f1"})
@@ -49,13 +53,12 @@ def label_outcomes(
         ValueError: Shapes do not fit, or values lie outside their range.
     """
     _check(truth, scores, predicted, cluster)
-    patients = int(cluster.max()) + 1
-    points = [_draws(truth, s, p, cluster, original(patients)) for s, p in zip(scores, predicted, strict=True)]
-    resampled = (
-        None
-        if counts is None
-        else [_draws(truth, s, p, cluster, counts) for s, p in zip(scores, predicted, strict=True)]
-    )
+    once = original(int(cluster.max()) + 1)
+    models = list(zip(scores, predicted, strict=True))
+    points = [
+        _draws(truth, s, p, cluster, once) | {"ece": _calibration_error(truth, s, cluster, once)} for s, p in models
+    ]
+    resampled = None if counts is None else [_draws(truth, s, p, cluster, counts) for s, p in models]
     return {metric: _outcome(metric, truth, cluster, points, resampled) for metric in METRICS}
 
 
@@ -77,7 +80,9 @@ def _outcome(
     points: list[dict[str, Floats]],
     resampled: list[dict[str, Floats]] | None,
 ) -> Outcome:
-    draws = None if resampled is None else np.mean([model[metric] for model in resampled], axis=0)
+    draws = None
+    if resampled is not None and metric != "ece":
+        draws = np.mean([model[metric] for model in resampled], axis=0)
     reason = missing_class(metric, truth)
     if reason is not None:
         return undefined(len(points), None if draws is None else len(draws), reason)
@@ -108,17 +113,12 @@ def _patients(metric: str, truth: Integers, cluster: Integers) -> int:
 
 def _draws(truth: Integers, score: Floats, predicted: Integers, cluster: Integers, counts: Floats) -> dict[str, Floats]:
     auroc, auprc = ranking_draws(truth, score, cluster, counts)
-    return {
-        "auroc": auroc,
-        "auprc": auprc,
-        **_confusion_draws(truth, predicted, cluster, counts),
-        "ece": _calibration_draws(truth, score, cluster, counts),
-    }
+    return {"auroc": auroc, "auprc": auprc, **_confusion_draws(truth, predicted, cluster, counts)}
 
 
 def _confusion_draws(truth: Integers, predicted: Integers, cluster: Integers, counts: Floats) -> dict[str, Floats]:
     cell = 2 * truth + predicted
-    true_negative, false_positive, false_negative, true_positive = _tally(cell, 4, cluster, counts)
+    true_negative, false_positive, false_negative, true_positive = tally(cell, 4, cluster, counts)
     with np.errstate(invalid="ignore", divide="ignore"):
         return {
             "sensitivity": true_positive / (true_positive + false_negative),
@@ -127,10 +127,10 @@ def _confusion_draws(truth: Integers, predicted: Integers, cluster: Integers, co
         }
 
 
-def _calibration_draws(truth: Integers, score: Floats, cluster: Integers, counts: Floats) -> Floats:
+def _calibration_error(truth: Integers, score: Floats, cluster: Integers, counts: Floats) -> Floats:
     cell = equal_width_bins(score)
-    images = _tally(cell, BINS, cluster, counts).sum(axis=0)
-    gap = _tally(cell, BINS, cluster, counts, score - truth)
+    images = tally(cell, BINS, cluster, counts).sum(axis=0)
+    gap = tally(cell, BINS, cluster, counts, score - truth)
     total: Floats = np.abs(gap).sum(axis=0) / images
     return total
 
@@ -141,7 +141,7 @@ def equal_width_bins(score: Floats) -> Integers:
     return bins
 
 
-def _tally(cell: Integers, cells: int, cluster: Integers, counts: Floats, weight: Floats | None = None) -> Floats:
+def tally(cell: Integers, cells: int, cluster: Integers, counts: Floats, weight: Floats | None = None) -> Floats:
     """Sum of ``weight`` (one an image by default) in each cell and resample: [cells, B]."""
     patients = len(counts)
     table = np.bincount(cell * patients + cluster, weights=weight, minlength=cells * patients)

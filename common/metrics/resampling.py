@@ -4,17 +4,19 @@ A resample is a vector of counts, how often each patient was drawn; every metric
 counts, for all resamples at once. Drawing clusters with replacement and keeping each whole is the
 one-stage cluster bootstrap (Davison & Hinkley, Bootstrap Methods and their Application, 1997,
 section 3.8; Field & Welsh, J R Stat Soc B 69:369, 2007). Intervals are percentile intervals (Efron &
-Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3).
+Tibshirani, An Introduction to the Bootstrap, 1993, section 13.3), except :func:`centred_interval`.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
 if TYPE_CHECKING:
     from wardround.common.metrics.outcome import Floats
+
+Interval: TypeAlias = tuple[float, float]
 
 MAX_UNDEFINED = 0.05
 """Largest share of resamples in which a metric may be undefined before its interval is given up."""
@@ -24,6 +26,8 @@ MIN_PATIENTS = 5
 
 CHUNK = 64
 """Resamples worked on at a time, so that a block of images times resamples stays in the cache."""
+
+_ROUNDING = 1e-12
 
 
 def patient_counts(patients: int, resamples: int, rng: np.random.Generator) -> Floats:
@@ -45,7 +49,7 @@ def original(patients: int) -> Floats:
     return np.ones((patients, 1))
 
 
-def interval(draws: Floats, patients: int) -> tuple[tuple[float, float] | None, str | None]:
+def interval(draws: Floats, patients: int) -> tuple[Interval | None, str | None]:
     """The 95% percentile interval of the resamples [B], or None and why there is none.
 
     Undefined (NaN) resamples are dropped; no interval is given when they are more than
@@ -58,7 +62,22 @@ def interval(draws: Floats, patients: int) -> tuple[tuple[float, float] | None, 
     kept = draws[~np.isnan(draws)]
     if len(kept) < (1 - MAX_UNDEFINED) * len(draws):
         return None, f"no interval: undefined in {1 - len(kept) / len(draws):.0%} of the resamples"
-    if np.ptp(kept) <= 1e-12 * max(1.0, float(np.abs(kept).max())):
+    if np.ptp(kept) <= _ROUNDING * max(1.0, float(np.abs(kept).max())):
         return None, "no interval: every resample gives the same value"
     low, high = np.percentile(kept, [2.5, 97.5])
     return (float(low), float(high)), None
+
+
+def centred_interval(draws: Floats, patients: int, value: float) -> tuple[Interval | None, str | None]:
+    """The percentile interval's longer arm, laid to both sides of ``value``.
+
+    For the worst site and the spread between sites. Resampling noise makes a minimum smaller and a
+    standard deviation larger than they are, so that the percentile interval sits on one side of
+    where it should: between equal sites it never contains the true spread of zero. This one covers
+    both the percentile and the basic interval (2 value - high, 2 value - low).
+    """
+    found, reason = interval(draws, patients)
+    if found is None:
+        return None, reason
+    arm = max(found[1] - value, value - found[0])
+    return (value - arm, value + arm), None

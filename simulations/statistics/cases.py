@@ -61,6 +61,14 @@ class Scored:
         truth: Integers = self.columns["truth"][0].astype(np.int64)
         return truth
 
+    @property
+    def seeds(self) -> dict[int, list[int]]:
+        """Seed -> the positions of its models."""
+        found: dict[int, list[int]] = {}
+        for index, model in enumerate(self.models):
+            found.setdefault(model.seed, []).append(index)
+        return found
+
     def part(self, model: int, fold: int) -> Scored:
         """One model on the samples of one fold."""
         kept = self.folds[model] == fold
@@ -108,9 +116,16 @@ def _check_values(cases: pd.DataFrame, study: Study, columns: Sequence[str]) -> 
         what = f"empty cells in {', '.join(empty)}" if empty else "labels that the study does not have"
         raise WardroundError("WR-1401", f"The case table has {what}.")
     for name in columns:
-        values = cases[name].to_numpy(dtype=np.float64)
-        if not _in_range(name, values):
+        if not _in_range(name, _numbers(cases, name)):
             raise WardroundError("WR-1401", f"The case table has impossible values in column {name}.")
+
+
+def _numbers(cases: pd.DataFrame, name: str) -> Floats:
+    """A column as float64, empty cells as NaN."""
+    try:
+        return cases[name].to_numpy(dtype=np.float64, na_value=np.nan)
+    except (TypeError, ValueError) as error:
+        raise WardroundError("WR-1401", f"The case table has text in column {name}, where numbers belong.") from error
 
 
 def _in_range(name: str, values: Floats) -> bool:
@@ -125,44 +140,50 @@ def _in_range(name: str, values: Floats) -> bool:
 
 
 def _scored(rows: pd.DataFrame, study: Study, columns: Sequence[str], where: str) -> Scored:
-    seed = rows["seed"].to_numpy(dtype=np.int64)
-    fold = rows["fold"].to_numpy(dtype=np.float64, na_value=np.nan)
-    fold = np.where(np.isnan(fold), -1, fold).astype(np.int64)
+    """Rows of one arm and site in any order -> arrays [models, labels, samples]."""
     samples, sample = np.unique(rows["sample"].to_numpy(dtype=str), return_inverse=True)
-    names, patient = np.unique(rows["patient"].to_numpy(dtype=str), return_inverse=True)
+    patients, patient = np.unique(rows["patient"].to_numpy(dtype=str), return_inverse=True)
     position = {name: index for index, name in enumerate(study.task.labels)}
     label = rows["label"].map(position).to_numpy(dtype=np.int64)
-    cells = len(samples) * len(position)
-    repeated = len(seed) > cells * len(np.unique(seed))
-    keys = [(int(s), int(f) if repeated else -1) for s, f in zip(seed, fold, strict=True)]
-    models = sorted(set(keys))
-    number = {key: index for index, key in enumerate(models)}
-    model = np.array([number[key] for key in keys])
-    place = (model * len(position) + label) * len(samples) + sample
-    if len(rows) != cells * len(models) or len(np.unique(place)) != len(rows):
+    seed, fold = _numbers(rows, "seed"), np.nan_to_num(_numbers(rows, "fold"), nan=-1)
+    models, model = _models(seed, fold, cells=len(samples) * len(position))
+    shape = (len(models), len(position), len(samples))
+    place = np.ravel_multi_index((model, label, sample), shape)
+    if len(rows) != np.prod(shape) or len(np.unique(place)) != len(rows):
         raise WardroundError("WR-1402", f"The models of {where} were not all scored once on the same samples.")
     order = np.argsort(place)
-    shape = (len(models), len(position), len(samples))
     clusters = patient[order].reshape(shape)
-    values = {name: rows[name].to_numpy(dtype=np.float64)[order].reshape(shape) for name in columns}
-    if (clusters != clusters[0, 0]).any() or ("truth" in values and (values["truth"] != values["truth"][0]).any()):
+    ordered = {name: _numbers(rows, name)[order].reshape(shape) for name in columns}
+    if (clusters != clusters[0, 0]).any() or ("truth" in ordered and (ordered["truth"] != ordered["truth"][0]).any()):
         raise WardroundError("WR-1402", f"The models of {where} disagree on a sample's patient or truth.")
     return Scored(
-        models=tuple(FittedModel(s, None if f < 0 else f) for s, f in models),
+        models=models,
         samples=tuple(str(name) for name in samples),
-        patients=tuple(str(name) for name in names),
+        patients=tuple(str(name) for name in patients),
         cluster=clusters[0, 0],
-        folds=fold[order].reshape(shape)[:, 0],
-        columns=values,
+        folds=fold[order].reshape(shape)[:, 0].astype(np.int64),
+        columns=ordered,
     )
+
+
+def _models(seed: Floats, fold: Floats, cells: int) -> tuple[tuple[FittedModel, ...], Integers]:
+    """The models, and [rows] which of them each row belongs to; ``cells`` are the rows one model has.
+
+    More rows than one model's a seed: then every fold scored the same samples.
+    """
+    repeated = len(seed) > cells * len(np.unique(seed))
+    pairs = np.stack([seed, fold if repeated else np.full_like(fold, -1)], axis=1).astype(np.int64)
+    unique, model = np.unique(pairs, axis=0, return_inverse=True)
+    return tuple(FittedModel(int(s), None if f < 0 else int(f)) for s, f in unique), model.ravel()
 
 
 def _check_same_samples(found: Mapping[tuple[str, str], Scored]) -> None:
     first: dict[str, Scored] = {}
+    seeds = next((set(of.seeds) for of in found.values()), set())
     for (arm, site), scored in found.items():
         other = first.setdefault(site, scored)
         same = scored.models == other.models and scored.samples == other.samples and scored.patients == other.patients
-        same = same and bool((scored.cluster == other.cluster).all())
+        same = same and bool((scored.cluster == other.cluster).all()) and set(scored.seeds) == seeds
         if same and "truth" in scored.columns:
             same = bool((scored.truth == other.truth).all())
         if not same:
