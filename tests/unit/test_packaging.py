@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
 import zipfile
+from importlib.metadata import distributions, packages_distributions
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from packaging.requirements import Requirement
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -86,6 +89,24 @@ def _requirements(project: dict[str, Any]) -> list[str]:
     return [*project["project"]["dependencies"], *(requirement for extra in extras for requirement in extra)]
 
 
+def _imported(root: Path) -> set[str]:
+    """Top-level names of the modules that the packages import, their own and the standard library's left out."""
+    modules = (path.read_text(encoding="utf-8") for folder in FOLDERS for path in (root / folder).rglob("*.py"))
+    nodes = [node for source in modules for node in ast.walk(ast.parse(source))]
+    plain = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    members = {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module and not node.level}
+    return {name.partition(".")[0] for name in plain | members} - sys.stdlib_module_names - {"wardround"}
+
+
+def test_every_import_is_a_declared_dependency(root: Path, project: dict[str, Any]) -> None:
+    declared = {_normal(Requirement(text).name) for text in project["project"]["dependencies"]}
+    providers = packages_distributions()
+    undeclared = {
+        name for name in _imported(root) if not {_normal(provider) for provider in providers.get(name, [])} & declared
+    }
+    assert undeclared == set()
+
+
 def _normal(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
@@ -103,8 +124,6 @@ def test_pins_are_exact_and_name_no_place(root: Path) -> None:
 
 
 def test_every_requirement_is_pinned_within_its_range(root: Path, project: dict[str, Any]) -> None:
-    from packaging.requirements import Requirement
-
     pins = _pins(root)
     wrong = [
         text
@@ -116,8 +135,6 @@ def test_every_requirement_is_pinned_within_its_range(root: Path, project: dict[
 
 
 def test_what_is_installed_is_what_is_pinned(root: Path) -> None:
-    from importlib.metadata import distributions
-
     pins = _pins(root)
     tools = {"pip", "wheel", "wardround"}
     installed = {_normal(item.name): item.version.partition("+")[0] for item in distributions()}
