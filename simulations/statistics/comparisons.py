@@ -13,7 +13,14 @@ from wardround.common.metrics.resampling import centred_interval, interval
 from wardround.common.metrics.segmentation import mean_draws, paired_differences, patient_means
 from wardround.simulations.results import Test
 from wardround.simulations.statistics.cases import scored_cases
-from wardround.simulations.statistics.outcomes import joined, main_label, metrics_of, resamples, site_outcomes
+from wardround.simulations.statistics.outcomes import (
+    joined,
+    main_label,
+    metrics_of,
+    resamples,
+    site_outcomes,
+    sites_left_out,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -167,7 +174,7 @@ def _dice(a: Scored, b: Scored, counts: Floats | None, study: Study) -> list[Com
 def _over_sites(pairs: Mapping[str, tuple[Outcome | None, Outcome | None]], summary: str) -> Comparison:
     """The difference of the mean, or the worst, over sites; each site's patients resampled by themselves."""
     kept = {site: (a, b) for site, (a, b) in pairs.items() if a and b and None not in (a.value, b.value)}
-    left_out = [site for site in pairs if site not in kept]
+    left_out = {site: None not in pair for site, pair in pairs.items() if site not in kept}
     if not kept:
         return Comparison("stratified_bootstrap", reason="undefined at every training site")
     combine = np.mean if summary == "mean" else np.min
@@ -183,8 +190,12 @@ def _over_sites(pairs: Mapping[str, tuple[Outcome | None, Outcome | None]], summ
         ci95, no_interval = (
             interval(draws, fewest) if summary == "mean" else centred_interval(draws, fewest, difference)
         )
-    note = f"without {', '.join(left_out)}, where it is undefined" if left_out else None
     patients = sum(a.pooled_patients for a, _ in kept.values())
     return Comparison(
-        "stratified_bootstrap", patients, difference, ci95, None, joined(INTERVAL_ONLY, note, no_interval)
+        "stratified_bootstrap",
+        patients,
+        difference,
+        ci95,
+        None,
+        joined(INTERVAL_ONLY, sites_left_out(left_out), no_interval),
     )

@@ -79,3 +79,13 @@ def _label_outcomes(scored: Scored, label: int, study: Study, counts: Floats | N
         metric: segmentation.patient_outcome(segmentation.patient_means(value, scored.cluster), counts)
         for metric, value in values.items()
     }
+
+
+def sites_left_out(sites: Mapping[str, bool]) -> str | None:
+    """What a summary says about the sites it does without: name -> whether the arm was scored there."""
+    unscored = ", ".join(site for site, scored in sites.items() if not scored)
+    undefined = ", ".join(site for site, scored in sites.items() if scored)
+    return joined(
+        f"without {undefined}, where it is undefined" if undefined else None,
+        f"without {unscored}, which was not scored" if unscored else None,
+    )

@@ -13,7 +13,7 @@ import numpy as np
 from wardround.common.metrics.classification import NO_CALIBRATION_INTERVAL
 from wardround.common.metrics.outcome import LOWER_IS_BETTER
 from wardround.common.metrics.resampling import centred_interval, interval
-from wardround.simulations.statistics.outcomes import joined
+from wardround.simulations.statistics.outcomes import joined, sites_left_out
 from wardround.simulations.statistics.places import POOLED, places, row
 
 if TYPE_CHECKING:
@@ -52,8 +52,7 @@ def summary_rows(
             if few:
                 yield from (row(place, (seed, None), None, 0, reason=few) for seed in (None, *seeds))
                 continue
-            left_out = [site for site in outcomes if site not in kept]
-            note = f"without {', '.join(left_out)}, where it is undefined" if left_out else None
+            note = sites_left_out({site: bool(of) for site, of in outcomes.items() if site not in kept})
             by_seed = {seed: [of.mean_of(scored[site].seeds[seed]) for site, of in kept.items()] for seed in seeds}
             yield from _summary(place, list(kept.values()), by_seed, note, study)
 
