@@ -11,7 +11,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import rfc8785
@@ -63,7 +63,7 @@ class Layout:
     @cached_property
     def hash(self) -> str:
         """``sha256:`` of the canonical JSON of names and shapes."""
-        described = [[entry.name, list(entry.shape)] for entry in self.entries]
+        described: list[Any] = [{"name": entry.name, "shape": list(entry.shape)} for entry in self.entries]
         return "sha256:" + hashlib.sha256(rfc8785.dumps(described)).hexdigest()
 
     def flatten(self, arrays: Mapping[str, NDArray[np.float32]]) -> Vector:

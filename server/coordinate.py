@@ -56,7 +56,12 @@ class Coordinator:
         """
         samples = self._describe()
         engine = RoundEngine(
-            self._plan.study, self._plan.context, self.layout, self._initial, samples, self._total(samples)
+            self._plan.study,
+            context=self._plan.context,
+            layout=self.layout,
+            model=self._initial,
+            samples=samples,
+            total=self._total(samples),
         )
         while not engine.finished:
             self._round(engine)

@@ -52,7 +52,9 @@ def ask(
         group: Flower's group id; the round.
         vector: Model vector that goes with every question.
     """
-    messages = [grid.create_message(pack(question, vector), kind, nodes[site], group) for site, question in questions.items()]
+    messages = [
+        grid.create_message(pack(question, vector), kind, nodes[site], group) for site, question in questions.items()
+    ]
     waiting = dict(zip(grid.push_messages(messages), questions, strict=True))
     while waiting:
         replies = list(grid.pull_messages(list(waiting)))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wardround.common.ids import StudyRunId
 from wardround.common.study import Study
 from wardround.common.wire.messages import RunContext
 
@@ -44,7 +45,7 @@ class RunPlan(BaseModel):
     @property
     def context(self) -> RunContext:
         """What every instruction of this run says about itself."""
-        return RunContext(study=self.study.id, run=self.run, seed=self.seed, fold=self.fold, folds=self.folds)
+        return RunContext(study=self.study.id, run=StudyRunId(self.run), seed=self.seed, fold=self.fold, folds=self.folds)
 
 
 def read_plan(run_config: Mapping[str, Any]) -> RunPlan:
@@ -56,5 +57,5 @@ def read_plan(run_config: Mapping[str, Any]) -> RunPlan:
     """
     path = run_config.get(PLAN_KEY)
     if not isinstance(path, str):
-        raise RuntimeError("the Flower run names no wardround plan")
+        raise RuntimeError("the Flower run names no wardround plan")  # noqa: TRY004 - a bug of the caller, not a wrong type
     return RunPlan.model_validate_json(Path(path).read_bytes())

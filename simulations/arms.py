@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import TYPE_CHECKING, Literal
 
 from wardround.common.study import Study
 from wardround.simulations.hospitals import pooled_home, training_samples
-from wardround.simulations.job import Job
+from wardround.simulations.job import Job, run_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -27,14 +28,22 @@ def plan_jobs(
     images of all training sites together.
     """
     fold_numbers: list[int | None] = [None] if folds == 1 else list(range(folds))
+    samples = {fold: _work(scenario, hospitals, fold, folds) for fold in fold_numbers}
     jobs = []
     for arm in scenario.arms():
         study, training = _trained_by(arm, scenario, hospitals, run)
         for site in {*arm.trains_on, *arm.tested_on}:
             hospitals[site].home.approve(study)
-        for seed in seeds:
-            jobs += [_job(arm, study, training, scenario, hospitals, seed, fold, folds, run) for fold in fold_numbers]
+        tested = {site: (hospitals[site].home.path, _part(scenario, site)) for site in arm.tested_on}
+        for seed, fold in itertools.product(seeds, fold_numbers):
+            out = run / "jobs" / run_id(arm.name, seed, fold)
+            jobs.append(Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out))
     return jobs
+
+
+def _work(scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], fold: int | None, folds: int) -> int:
+    """Samples that every arm consumes in a fold."""
+    return math.ceil(scenario.study.training.epochs * training_samples(hospitals, scenario.study, fold, folds))
 
 
 def _trained_by(
@@ -53,32 +62,6 @@ def _trained_by(
     for home in homes.values():
         home.approve(study)
     return study, {site: home.path for site, home in homes.items()}
-
-
-def _job(
-    arm: Arm,
-    study: Study,
-    training: Mapping[SiteId, Path],
-    scenario: Scenario,
-    hospitals: Mapping[SiteId, VirtualHospital],
-    seed: int,
-    fold: int | None,
-    folds: int,
-    run: Path,
-) -> Job:
-    pooled = training_samples(hospitals, scenario.study, fold, folds)
-    job = Job(
-        arm=arm.name,
-        study=study,
-        seed=seed,
-        fold=fold,
-        folds=folds,
-        samples=math.ceil(scenario.study.training.epochs * pooled),
-        training=training,
-        tested={site: (hospitals[site].home.path, _part(scenario, site)) for site in arm.tested_on},
-        out=run,
-    )
-    return Job(**{**job.__dict__, "out": run / "jobs" / job.run})
 
 
 def _part(scenario: Scenario, site: SiteId) -> Literal["test", "all"]:

@@ -31,7 +31,7 @@ app = typer.Typer(
     help="Federated learning for hospitals: one study, trained together, images stay where they are.",
     no_args_is_help=True,
     add_completion=False,
-    rich_markup_mode=None,
+    rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
 app.add_typer(hospital, name="hospital")
@@ -47,7 +47,7 @@ ThreadsOption = Annotated[int, typer.Option(min=1, help="Processor threads per s
 
 @app.command()
 def simulate(
-    study: Annotated[str | None, typer.Argument(help="A study file with a [simulation] table, or a scenario.")] = None,
+    study: Annotated[str | None, typer.Argument(help="A study file with a simulation table, or the name of a scenario.")] = None,
     data: DataOption = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: section.field=value; may be repeated.")
@@ -113,7 +113,9 @@ def evaluate(
 
 
 @app.command()
-def report(run: Annotated[Path, typer.Argument(help="The folder of a finished run.")], as_json: JsonFlag = False) -> None:
+def report(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run.")], as_json: JsonFlag = False
+) -> None:
     """Write the figures and report.html of a finished run again."""
     from wardround.simulations.report.write import write_report
 
@@ -148,7 +150,9 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
         results = simulate(request, folder, workers=side_by_side, progress=QuietProgress())
     else:
         console = Console(stderr=True)
-        console.print(f"{request.study.title}\nRuns on {choose_device(request.device).description}, {side_by_side} side by side")
+        console.print(
+            f"{request.study.title}\nRuns on {choose_device(request.device).description}, {side_by_side} side by side"
+        )
         with RichProgress(console) as progress:
             results = simulate(request, folder, workers=side_by_side, progress=progress)
     _answer(results, folder, show_gain, as_json=as_json)

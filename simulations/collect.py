@@ -113,7 +113,7 @@ def _reported_model(jobs: Sequence[Job], run: Path) -> Model | None:
 
 
 def _data_reports(request: RunRequest, hospitals: Mapping[SiteId, VirtualHospital]) -> dict[str, Any]:
-    reports = {}
+    reports: dict[str, Any] = {}
     for site, hospital in hospitals.items():
         parts = hospital.data.parts(request.study, 0, request.folds)
         report = data_report(hospital.data.data[0], hospital.data.each[0], parts)

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
-from wardround.client.home import RegisteredData, create_home, write_atomically
-from wardround.common.errors import WardroundError
-from wardround.common.ids import SiteId
-from wardround.common.wire.messages import Score, Scored
-from wardround.common.wire.records import pack_vector
 from wardround.client.data.manifest import load_manifest
 from wardround.client.data.samples import load_data_set
+from wardround.client.home import RegisteredData, create_home, write_atomically
+from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.wire.messages import Score, Scored
+from wardround.common.wire.records import pack_vector
 from wardround.server.exchange import ask, expect
 from wardround.simulations.grid import InProcessGrid
 from wardround.simulations.job import load_model
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 ARM: Final = "model"
-RUN: Final = "evaluate"
+RUN: Final = StudyRunId("evaluate")
 
 
 def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *, device: str) -> Results:
@@ -54,7 +54,7 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
     cases = pd.read_csv(home.run_folder(RUN) / "cases.csv")
     cases.insert(0, "arm", ARM)
     cases.insert(1, "seed", int(card["seed"]))
-    cases.insert(2, "fold", pd.NA)
+    cases.insert(2, "fold", float("nan"))
     cases.insert(3, "test_site", site)
     cases.to_csv(out / "cases.csv", index=False)
     results = Results(

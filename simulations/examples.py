@@ -88,4 +88,5 @@ def _prediction(hospital: VirtualHospital, job: Job, index: int, study: Study) -
     prepared = hospital.data.each[0]
     device = choose_device(hospital.home.settings.device)
     scores = predict(model, prepared, np.array([index]), study, device)[0]
-    return restore(scores, prepared.geometry[index]).argmax(axis=0).astype(np.uint8)
+    predicted: NDArray[np.uint8] = restore(scores, prepared.geometry[index]).argmax(axis=0).astype(np.uint8)
+    return predicted

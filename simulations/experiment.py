@@ -6,13 +6,15 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from wardround.client.data.checks import check_parts, check_sites
+from wardround.client.data.checks import check_parts
+from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
 from wardround.simulations.arms import plan_jobs
 from wardround.simulations.collect import collect_results
 from wardround.simulations.examples import write_examples
 from wardround.simulations.hospitals import build_hospitals
 from wardround.simulations.pool import run_jobs
+from wardround.simulations.report.write import write_report
 from wardround.simulations.run_folder import RunRequest, open_run, write_settings
 
 if TYPE_CHECKING:
@@ -106,6 +108,7 @@ def simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress
     progress.step()
     write_examples(request, hospitals, jobs, run)
     progress.step()
+    write_report(run)
     progress.step()
     return results
 

@@ -86,7 +86,8 @@ class InProcessGrid(Grid):
             ttl=DEFAULT_TTL if ttl is None else ttl,
             message_type=message_type,
         )
-        return FlowerMessage(content=content, metadata=metadata)
+        # The signature is not among the documented ones; TaskIdentity, the other way, is one a process.
+        return FlowerMessage(content=content, metadata=metadata)  # type: ignore[call-overload,no-any-return]
 
     def get_node_ids(self) -> Iterable[int]:
         """Every hospital's node id."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from wardround.client.data.pool import SiteData, open_site_data
@@ -14,6 +13,7 @@ from wardround.simulations.sites.materialise import materialise
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
 
     from wardround.common.study import Study
     from wardround.simulations.scenario import Scenario

@@ -5,17 +5,13 @@ from __future__ import annotations
 import csv
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from flwr.app import Context, RecordDict
 
 from wardround.client.home import write_atomically
 from wardround.common.errors import WardroundError
-from wardround.common.ids import SiteId
 from wardround.common.model_folder import MODEL_FILES, decode_model
-from wardround.common.study import Study
-from wardround.common.vector import Layout
 from wardround.common.wire.messages import Score, Scored
 from wardround.common.wire.records import pack_vector
 from wardround.server.app import app as coordinator_app
@@ -25,8 +21,11 @@ from wardround.simulations.grid import InProcessGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    from wardround.common.vector import Vector
+    from wardround.common.ids import SiteId
+    from wardround.common.study import Study
+    from wardround.common.vector import Layout, Vector
     from wardround.simulations.grid import Handled
 
 DONE = "done.json"
@@ -60,9 +59,8 @@ class Job:
 
     @property
     def run(self) -> str:
-        """wardround's id of this study run."""
-        fold = "" if self.fold is None else f".fold{self.fold}"
-        return f"{self.arm.replace('/', '.')}.seed{self.seed}{fold}"
+        """Wardround's id of this study run."""
+        return run_id(self.arm, self.seed, self.fold)
 
     @property
     def plan(self) -> RunPlan:
@@ -94,6 +92,11 @@ class Job:
         plan = self.plan.model_dump(mode="json", exclude={"study", "out"})
         tested = {site: part for site, (_, part) in self.tested.items()}
         return {"study": self.study.id, "plan": plan, "tested": tested}
+
+
+def run_id(arm: str, seed: int, fold: int | None) -> str:
+    """The id of the study run of an arm, seed and fold; also its folder's name."""
+    return f"{arm.replace('/', '.')}.seed{seed}" + ("" if fold is None else f".fold{fold}")
 
 
 def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from wardround.common.metrics.outcome import Floats
 
 Interval: TypeAlias = tuple[float, float]
@@ -66,6 +68,20 @@ def interval(draws: Floats, patients: int) -> tuple[Interval | None, str | None]
         return None, "no interval: every resample gives the same value"
     low, high = np.percentile(kept, [2.5, 97.5])
     return (float(low), float(high)), None
+
+
+def stratified_interval(draws: Floats, patients: Sequence[int]) -> tuple[Interval | None, str | None]:
+    """:func:`interval` of a mean over sites whose patients, so many at each, were resampled by themselves.
+
+    A site with n patients contributes (n - 1) / n of its variance, so that a site with a handful makes
+    the interval too narrow, which is said; a site with one patient contributes none, and is refused.
+    """
+    if min(patients) < 2:
+        return None, "no interval: a site has a single patient"
+    found, reason = interval(draws, sum(patients))
+    if found is not None and min(patients) < MIN_PATIENTS:
+        reason = f"interval somewhat too narrow: a site has {min(patients)} patients"
+    return found, reason
 
 
 def centred_interval(draws: Floats, patients: int, value: float) -> tuple[Interval | None, str | None]:

@@ -40,7 +40,14 @@ class RoundEngine:
     """
 
     def __init__(
-        self, study: Study, context: RunContext, layout: Layout, model: Vector, samples: Mapping[SiteId, int], total: int
+        self,
+        study: Study,
+        *,
+        context: RunContext,
+        layout: Layout,
+        model: Vector,
+        samples: Mapping[SiteId, int],
+        total: int,
     ) -> None:
         self._study = study
         self._context = context

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from wardround.common.metrics.resampling import centred_interval, interval, patient_counts
+from wardround.common.metrics.resampling import centred_interval, interval, patient_counts, stratified_interval
 
 
 def test_counts_are_multinomial() -> None:
@@ -51,6 +51,15 @@ def test_too_few_patients_have_no_interval() -> None:
 def test_resamples_that_all_agree_claim_no_certainty() -> None:
     assert interval(np.ones(1000), patients=40) == (None, "no interval: every resample gives the same value")
     assert centred_interval(np.ones(1000), 40, 1.0)[0] is None
+
+
+def test_a_mean_over_sites_says_when_a_site_has_a_handful_of_patients() -> None:
+    draws = np.linspace(0.0, 1.0, 1001)
+    assert stratified_interval(draws, [5, 30]) == interval(draws, 35)
+    few, reason = stratified_interval(draws, [3, 30])
+    assert few == interval(draws, 33)[0]
+    assert reason == "interval somewhat too narrow: a site has 3 patients"
+    assert stratified_interval(draws, [1, 30]) == (None, "no interval: a site has a single patient")
 
 
 def test_centred_interval_has_the_longer_arm_on_both_sides() -> None:

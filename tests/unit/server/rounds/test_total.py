@@ -1,0 +1,59 @@
+"""The weighted sum: right, in a fixed order, and constant in memory."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from wardround.common.ids import SiteId
+from wardround.server.rounds.total import BLOCK, WeightedTotal
+
+SITES = tuple(map(SiteId, ("a", "b", "c", "d")))
+
+
+def updates(size: int) -> dict[SiteId, np.ndarray[tuple[int], np.dtype[np.float32]]]:
+    generator = np.random.default_rng(1)
+    return {site: generator.normal(size=size).astype(np.float32) for site in SITES}
+
+
+def test_the_sum_is_right_over_block_borders() -> None:
+    given = updates(2 * BLOCK + 7)
+    total = WeightedTotal(SITES, 2 * BLOCK + 7)
+    for weight, (site, update) in enumerate(given.items(), start=1):
+        total.add(site, update, weight)
+    expected = sum(weight * update.astype(np.float64) for weight, update in enumerate(given.values(), start=1))
+    np.testing.assert_allclose(total.vector, expected, atol=1e-5)
+    assert total.weight == 10
+
+
+def test_every_order_of_arrival_gives_the_same_bits() -> None:
+    given = updates(100)
+    found = set()
+    for order in itertools.permutations(SITES):
+        total = WeightedTotal(SITES, 100)
+        for site in order:
+            if site == "c":
+                total.skip(site)
+            else:
+                total.add(site, given[site], 1 + SITES.index(site) / 3)
+        found.add(total.vector.tobytes())
+    assert len(found) == 1
+
+
+def test_another_order_of_summation_would_differ() -> None:
+    """The positive control: floating-point sums do depend on their order."""
+    given = updates(1000)
+    forwards = sum(given.values(), np.zeros(1000, dtype=np.float32))
+    backwards = sum(reversed(given.values()), np.zeros(1000, dtype=np.float32))
+    assert forwards.tobytes() != backwards.tobytes()
+
+
+def test_a_site_answers_once_and_only_if_asked() -> None:
+    total = WeightedTotal(SITES[:2], 3)
+    total.add(SITES[0], np.ones(3, dtype=np.float32), 1)
+    for site in (SITES[0], SITES[3]):
+        with pytest.raises(ValueError, match="once"):
+            total.add(site, np.ones(3, dtype=np.float32), 1)
+    np.testing.assert_array_equal(total.vector, np.ones(3))
