@@ -91,7 +91,7 @@ def decode(sample: Sample, manifest: Manifest, labels: Sequence[str]) -> Case:
     mask = None
     target = manifest.target
     if isinstance(target, SegmentationTarget) and sample.mask is not None:
-        image, digest = _opened(sample.mask, target.format, target.column)
+        image, digest = _opened(sample.mask, target.format, target.column, mask=True)
         mask = _mask(image, decoded[0], target, labels, sample.mask)
         digests.append(digest)
     spacing = decoded[0].spacing_mm or sample.spacing_mm
@@ -129,10 +129,10 @@ def digests_of(sample: Sample) -> tuple[str, ...]:
     return tuple(hashlib.sha256(_bytes(path)).hexdigest() for path in files)
 
 
-def _opened(path: Path, image_format: str, column: str) -> tuple[Image, str]:
+def _opened(path: Path, image_format: str, column: str, *, mask: bool = False) -> tuple[Image, str]:
     try:
         data = _bytes(path)
-        return read_image(data, image_format), hashlib.sha256(data).hexdigest()
+        return read_image(data, image_format, mask=mask), hashlib.sha256(data).hexdigest()
     except UnusableImageError as error:
         raise UnusableSampleError(error.code, error.reason, column, path.name) from error
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path, PurePosixPath, PureWindowsPath
 
 
@@ -40,7 +42,10 @@ def _below(root: Path, start: Path, text: str) -> Path:
     if ".." in PurePosixPath(text).parts:
         raise LeavesRootError("contains '..'")
     resolved_root = root.resolve()
-    path = Path(start, text).resolve()
+    try:
+        path = Path(start, text).resolve()
+    except RuntimeError as error:  # Python before 3.13 says this of a loop of links
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
     if not path.is_relative_to(resolved_root):
         raise LeavesRootError("leads out of the data folder through a link")
     return path

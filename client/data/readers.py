@@ -28,7 +28,11 @@ MAX_VOXELS = 1 << 29
 MAX_FILE_BYTES = 1 << 33
 """Largest image file: 8 GiB."""
 
+MAX_OFFSET = 1 << 24
+"""Furthest start of the voxels in a NIfTI file: 16 MiB of header extensions."""
+
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_PALETTE = 3
 _NIFTI1_HEADER = 348
 _NIFTI2_HEADER = 540
 
@@ -57,22 +61,26 @@ class Image:
     affine: NDArray[np.float64] | None
 
 
-def read_image(data: bytes, image_format: str) -> Image:
+def read_image(data: bytes, image_format: str, *, mask: bool = False) -> Image:
     """Decode the bytes of one image or mask.
+
+    Args:
+        data: The whole file.
+        image_format: ``png`` or ``nifti``.
+        mask: The numbers are classes; matters for PNG with a palette.
 
     Raises:
         UnusableImageError: WR-1107 damaged or of another format, WR-1112 unsupported form,
             WR-1113 too large.
     """
-    return read_png(data) if image_format == "png" else read_nifti(data)
+    return read_png(data, mask=mask) if image_format == "png" else read_nifti(data)
 
 
-def read_png(data: bytes) -> Image:
+def read_png(data: bytes, *, mask: bool = False) -> Image:
     """Decode a greyscale PNG of 1 to 16 bits to its stored numbers.
 
     Colour is accepted only where red, green and blue agree everywhere, an alpha channel only where
-    it is opaque everywhere. A palette image gives its indices if the palette is not grey, as masks
-    are often written.
+    it is opaque everywhere. With a palette, a mask gives its indices, an image its colours.
     """
     from PIL import Image as Pillow
 
@@ -81,11 +89,12 @@ def read_png(data: bytes) -> Image:
         with Pillow.open(io.BytesIO(data), formats=["PNG"]) as picture:
             if getattr(picture, "n_frames", 1) != 1:
                 raise UnusableImageError("WR-1112", "is an animation")
-            picture.load()
-            array = np.asarray(picture)
+            if "transparency" in picture.info:
+                raise UnusableImageError("WR-1112", "has transparent pixels")
+            array = np.asarray(picture.convert("RGB") if colour == _PALETTE and not mask else picture)
     except (OSError, SyntaxError, ValueError, EOFError, OverflowError, zlib.error, struct.error) as error:
         raise UnusableImageError("WR-1107", "is a damaged PNG file") from error
-    if colour in (2, 4, 6):
+    if array.ndim == 3:
         array = _grey(array)
     elif colour == 0 and depth in (2, 4):
         array = array // (255 // (2**depth - 1))  # Pillow spreads these over 0 to 255
@@ -129,9 +138,11 @@ def read_nifti(data: bytes) -> Image:
         shape = header.get_data_shape()
         dtype = header.get_data_dtype()
         offset = int(header.get_data_offset())
-    except (nibabel.spatialimages.HeaderDataError, ValueError, KeyError, struct.error) as error:
+    except (nibabel.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError, struct.error) as error:
         raise UnusableImageError("WR-1107", "has a damaged NIfTI header") from error
     _check_header(shape, dtype, header)
+    if not 0 <= offset <= MAX_OFFSET:
+        raise UnusableImageError("WR-1107", "has a damaged NIfTI header")
     needed = offset + math.prod(shape) * dtype.itemsize
     raw = _inflate(data, needed, exactly=True)
     try:

@@ -139,5 +139,6 @@ def _warnings(data: DataSet) -> list[str]:
     images = len(data.manifest.channels)
     copies = sum(count - 1 for count in Counter(facts.digests[:images] for facts in data.facts).values())
     if copies:
-        found.append(f"{copies} images are byte for byte copies of another one under a different name")
+        amount = "1 image is a byte-for-byte copy" if copies == 1 else f"{copies} images are byte-for-byte copies"
+        found.append(f"{amount} of another one under a different name")
     return found
