@@ -9,7 +9,7 @@ import numpy as np
 
 from wardround.common.metrics import delong
 from wardround.common.metrics.paired import holm, paired_t, wilcoxon
-from wardround.common.metrics.resampling import centred_interval, interval
+from wardround.common.metrics.resampling import centred_interval, interval, stratified_interval
 from wardround.common.metrics.segmentation import mean_draws, paired_differences, patient_means
 from wardround.simulations.results import Test
 from wardround.simulations.statistics.cases import scored_cases
@@ -181,21 +181,15 @@ def _over_sites(pairs: Mapping[str, tuple[Outcome | None, Outcome | None]], summ
     values = np.array([(a.value, b.value) for a, b in kept.values()], dtype=np.float64)
     of_a, of_b = combine(values, axis=0)
     difference = float(of_a - of_b)
-    fewest = min(a.pooled_patients for a, _ in kept.values())
+    patients = [a.pooled_patients for a, _ in kept.values()]
     resampled = [(a.draws, b.draws) for a, b in kept.values() if a.draws is not None and b.draws is not None]
     ci95, no_interval = None, None
     if resampled:
         of_a, of_b = combine(np.array(resampled), axis=0)
         draws = of_a - of_b
+        mean = summary == "mean"
         ci95, no_interval = (
-            interval(draws, fewest) if summary == "mean" else centred_interval(draws, fewest, difference)
+            stratified_interval(draws, patients) if mean else centred_interval(draws, min(patients), difference)
         )
-    patients = sum(a.pooled_patients for a, _ in kept.values())
-    return Comparison(
-        "stratified_bootstrap",
-        patients,
-        difference,
-        ci95,
-        None,
-        joined(INTERVAL_ONLY, sites_left_out(left_out), no_interval),
-    )
+    reason = joined(INTERVAL_ONLY, sites_left_out(left_out), no_interval)
+    return Comparison("stratified_bootstrap", sum(patients), difference, ci95, None, reason)

@@ -12,7 +12,7 @@ import numpy as np
 
 from wardround.common.metrics.classification import NO_CALIBRATION_INTERVAL
 from wardround.common.metrics.outcome import LOWER_IS_BETTER
-from wardround.common.metrics.resampling import centred_interval, interval
+from wardround.common.metrics.resampling import centred_interval, stratified_interval
 from wardround.simulations.statistics.outcomes import joined, sites_left_out
 from wardround.simulations.statistics.places import POOLED, places, row
 
@@ -83,10 +83,10 @@ def _interval(place: Place, outcomes: Sequence[Outcome], value: float) -> tuple[
     resampled = [of.draws for of in outcomes if of.draws is not None]
     if not resampled:
         return None, NO_CALIBRATION_INTERVAL
-    draws, fewest = combined(place, np.array(resampled)), min(of.pooled_patients for of in outcomes)
+    draws, patients = combined(place, np.array(resampled)), [of.pooled_patients for of in outcomes]
     if place.test_site == "mean":
-        return interval(draws, fewest)
-    found, no_interval = centred_interval(draws, fewest, value)
+        return stratified_interval(draws, patients)
+    found, no_interval = centred_interval(draws, min(patients), value)
     most = np.inf if place.metric in UNBOUNDED else 1.0
     return (None if found is None else (max(0.0, found[0]), min(most, found[1]))), no_interval
 
