@@ -146,7 +146,7 @@ def test_every_field_of_a_study_is_explained(root: Path) -> None:
 def _codes_in_use(root: Path) -> set[str]:
     modules = (path for folder in FOLDERS for path in (root / folder).rglob("*.py"))
     used = (path for path in modules if "errors" not in path.relative_to(root).parts)
-    return {code for path in used for code in re.findall(r'"(WR-\d{4})"', path.read_text(encoding="utf-8"))}
+    return {code for path in used for code in re.findall(r'"(WR-\d{4})\b', path.read_text(encoding="utf-8"))}
 
 
 def test_codes_in_use_are_those_with_a_page(root: Path) -> None:
