@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+from scipy.stats import norm
 
+from wardround.common.metrics.ranking import ranking_draws
 from wardround.common.metrics.resampling import centred_interval, interval, patient_counts, stratified_interval
 
 
@@ -83,3 +85,23 @@ def test_centred_interval_covers_a_spread_of_zero_where_the_percentiles_cannot()
         centred += found[0] <= 0
     assert plain == 0
     assert centred >= 0.88 * 200
+
+
+def test_resampling_patients_covers_the_true_auroc_where_resampling_images_does_not() -> None:
+    """Each patient has one class and a habit of its own, so the true AUROC is that of two normals."""
+    rng, studies = np.random.default_rng(12), 300
+    true = norm.cdf(1.5 / np.sqrt(2 * (1 + 1)))
+    by_patient = by_image = 0
+    for _ in range(studies):
+        cluster = np.repeat(np.arange(60), rng.integers(1, 6, size=60))
+        truth = cluster % 2
+        score = 1.5 * truth + rng.normal(size=60)[cluster] + rng.normal(size=len(truth))
+        images = np.arange(len(truth))
+        found, _ = interval(ranking_draws(truth, score, cluster, patient_counts(60, 200, rng))[0], 60)
+        naive, _ = interval(ranking_draws(truth, score, images, patient_counts(len(truth), 200, rng))[0], 60)
+        assert found is not None
+        assert naive is not None
+        by_patient += found[0] <= true <= found[1]
+        by_image += naive[0] <= true <= naive[1]
+    assert by_patient / studies == pytest.approx(0.93, abs=0.04)
+    assert by_image / studies < 0.87
