@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import math
 import struct
 import zlib
@@ -33,6 +34,10 @@ MAX_OFFSET = 1 << 24
 
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PALETTE = 3
+_DOUBTFUL = 30
+"""Level of header faults (nibabel's scale) from which a repair could be wrong, such as of orientation codes."""
+
+_QUIET = logging.Logger("nifti header", level=logging.CRITICAL)  # noqa: LOG001 - a sink that no one configures
 _NIFTI1_HEADER = 348
 _NIFTI2_HEADER = 540
 
@@ -130,15 +135,18 @@ def read_nifti(data: bytes) -> Image:
     axes (closest canonical orientation); nothing is interpolated.
     """
     import nibabel
+    from nibabel.orientations import OrientationError
+    from nibabel.spatialimages import HeaderDataError
 
     head = _inflate(data, _NIFTI2_HEADER)
     kind = _nifti_class(head)
     try:
         header = kind.header_class.from_fileobj(io.BytesIO(head), check=False)
+        header.check_fix(logger=_QUIET, error_level=_DOUBTFUL)
         shape = header.get_data_shape()
         dtype = header.get_data_dtype()
         offset = int(header.get_data_offset())
-    except (nibabel.spatialimages.HeaderDataError, ValueError, OverflowError, KeyError, struct.error) as error:
+    except (HeaderDataError, ValueError, OverflowError, KeyError, struct.error) as error:
         raise UnusableImageError("WR-1107", "has a damaged NIfTI header") from error
     _check_header(shape, dtype, header)
     if not 0 <= offset <= MAX_OFFSET:
@@ -149,7 +157,7 @@ def read_nifti(data: bytes) -> Image:
         native = kind.from_bytes(raw)
         volume = nibabel.as_closest_canonical(native)  # type: ignore[no-untyped-call]
         array = np.asanyarray(volume.dataobj)
-    except (nibabel.spatialimages.HeaderDataError, ValueError, OSError) as error:
+    except (HeaderDataError, OrientationError, ValueError, OSError) as error:
         raise UnusableImageError("WR-1107", "is a damaged NIfTI file") from error
     affine = np.asarray(volume.affine, dtype=np.float64)
     spacing = tuple(float(step) for step in np.linalg.norm(affine[:3, :3], axis=0))
@@ -177,8 +185,15 @@ def _check_header(shape: tuple[int, ...], dtype: np.dtype[Any], header: Any) -> 
         raise UnusableImageError("WR-1112", "holds complex or colour values")
     if int(header["sform_code"]) <= 0 and int(header["qform_code"]) <= 0:
         raise UnusableImageError("WR-1112", "does not say its orientation (sform and qform code are 0)")
-    affine = header.get_best_affine()
-    if not np.all(np.isfinite(affine)) or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    _check_affine(header.get_best_affine())
+
+
+def _check_affine(affine: NDArray[np.float64]) -> None:
+    """Voxels between a nanometre and a kilometre, on three axes that do not lie in one plane."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        sizes = np.linalg.norm(affine[:3, :3], axis=0)
+    plausible = np.all(np.isfinite(affine)) and np.all((sizes > 1e-6) & (sizes < 1e6))
+    if not plausible or abs(np.linalg.det(affine[:3, :3] / sizes)) < 1e-6:
         raise UnusableImageError("WR-1107", "has an affine that cannot be inverted")
 
 
