@@ -84,11 +84,6 @@ class Home:
         """The hospital's name in studies."""
         return SiteId(self.settings.site)
 
-    @property
-    def cache(self) -> Path:
-        """Folder for decoded images."""
-        return self.path / "cache"
-
     def run_folder(self, run: str) -> Path:
         """What a study run left at this site."""
         return self.path / "runs" / run

@@ -174,7 +174,7 @@ class Hospital:
         """The site's checked and prepared data for a study."""
         key = study.task.model_dump_json().encode() + study.input.model_dump_json().encode()
         if key not in self._data:
-            self._data[key] = open_site_data(self.home.settings.data, study, self.home.cache)
+            self._data[key] = open_site_data(self.home.settings.data, study, self.home.path)
         return self._data[key]
 
     def _study(self, question: RunContext) -> Study:

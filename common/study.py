@@ -13,7 +13,7 @@ import copy
 import hashlib
 import re
 import tomllib
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, TypeVar
 
 import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
@@ -24,10 +24,15 @@ from wardround.common.ids import SiteId, StudyId
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pydantic_core import ErrorDetails
+
 M = TypeVar("M", bound=BaseModel)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
 """A name that is safe in file names, tables and messages."""
+
+RESERVED: Final = frozenset({"mean", "worst", "spread", "all", "model", "federated", "centralised"})
+"""Names of summary rows and arms; no site or label may be called so."""
 
 LabelName = Annotated[str, StringConstraints(min_length=1, max_length=64, pattern=r"^[^\x00-\x1f,|\"]+$")]
 """A class as people read it; any script, no separators of the tables it appears in."""
@@ -74,6 +79,8 @@ class Task(Section):
             raise ValueError("a binary task has exactly one label, the positive one")
         if self.target == "multiclass" and len(self.labels) < 2:
             raise ValueError("a multiclass task has at least two labels")
+        if RESERVED & set(self.labels):
+            raise ValueError(f"task.labels must not be one of {', '.join(sorted(RESERVED))}")
         for field in ("labels", "channels", "tabular"):
             names = getattr(self, field)
             if len(set(names)) != len(names):
@@ -271,6 +278,8 @@ class Study(Section):
     def _fits_together(self) -> Self:
         if len(set(self.sites)) != len(self.sites):
             raise ValueError("sites names a site twice")
+        if RESERVED & set(self.sites):
+            raise ValueError(f"no site may be called {', '.join(sorted(RESERVED))}")
         if len(self.input.size) != self.task.dimensions:
             raise ValueError(f"input.size needs {self.task.dimensions} numbers for a {self.task.dimensions}D task")
         spacing = self.input.spacing_mm
@@ -342,7 +351,7 @@ def validated(model: type[M], fields: Mapping[str, Any], code: str, what: str) -
         raise WardroundError(code, f"{what} is not valid: {found}.") from None
 
 
-def _mistake(item: Any) -> str:
+def _mistake(item: ErrorDetails) -> str:
     place = ".".join(str(part) for part in item["loc"])
     reason = re.sub(r"^Value error, ", "", item["msg"])
     return f"{place}: {reason}" if place else reason
@@ -370,7 +379,7 @@ def with_settings(fields: Mapping[str, Any], settings: Sequence[str]) -> dict[st
     return changed
 
 
-def _toml_value(text: str) -> Any:
+def _toml_value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:

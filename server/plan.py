@@ -45,7 +45,9 @@ class RunPlan(BaseModel):
     @property
     def context(self) -> RunContext:
         """What every instruction of this run says about itself."""
-        return RunContext(study=self.study.id, run=StudyRunId(self.run), seed=self.seed, fold=self.fold, folds=self.folds)
+        return RunContext(
+            study=self.study.id, run=StudyRunId(self.run), seed=self.seed, fold=self.fold, folds=self.folds
+        )
 
 
 def read_plan(run_config: Mapping[str, Any]) -> RunPlan:

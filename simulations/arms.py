@@ -53,7 +53,9 @@ def _trained_by(
     if arm.federated or len(arm.trains_on) == 1:
         homes = {site: hospitals[site].home for site in arm.trains_on}
     else:
-        pooled = pooled_home(arm.name.replace("/", "."), hospitals, arm.trains_on, run)
+        left_out = set(scenario.study.site_ids) - set(arm.trains_on)
+        name = "-without-".join(["pooled", *sorted(left_out)])
+        pooled = pooled_home(name, hospitals, arm.trains_on, run)
         homes = {pooled.site: pooled}
     fields = scenario.study.model_dump(by_alias=True)
     minimum = min(scenario.study.aggregation.min_sites, len(homes))

@@ -47,7 +47,9 @@ ThreadsOption = Annotated[int, typer.Option(min=1, help="Processor threads per s
 
 @app.command()
 def simulate(
-    study: Annotated[str | None, typer.Argument(help="A study file with a simulation table, or the name of a scenario.")] = None,
+    study: Annotated[
+        str | None, typer.Argument(help="A study file with a simulation table, or the name of a scenario.")
+    ] = None,
     data: DataOption = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: section.field=value; may be repeated.")

@@ -55,7 +55,7 @@ def build_hospitals(
         home = create_home(
             run / "hospitals" / site, site, [registered], device=device, threads=threads, secret=_public_secret(site)
         )
-        data = open_site_data(home.settings.data, scenario.study, home.cache)
+        data = open_site_data(home.settings.data, scenario.study, home.path)
         hospitals[site] = VirtualHospital(home, data)
         progress(site)
     return hospitals
@@ -66,7 +66,7 @@ def pooled_home(name: str, hospitals: Mapping[SiteId, VirtualHospital], sites: S
     settings = [hospitals[site].home.settings for site in sites]
     registered = [item for setting in settings for item in setting.data]
     return create_home(
-        run / "hospitals" / name,
+        run / "pooled" / name,
         SiteId(name),
         registered,
         device=settings[0].device,

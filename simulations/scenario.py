@@ -16,7 +16,7 @@ from pydantic import Field, model_validator
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.study import Name, Positive, Section, Study, build_study, parse_toml, validated, with_settings
-from wardround.simulations.sites.phantom import Phantom
+from wardround.simulations.sites.phantom import CaseMix, Phantom
 from wardround.simulations.sites.scanner import Scanner
 from wardround.simulations.sites.source import Source, Where
 
@@ -46,6 +46,8 @@ class VirtualSite(Section):
         share: Its part of those patients, relative to the shares of the others.
         patients: Number of patients to draw (phantoms only).
         prevalence: Probability that a patient has a lesion (phantoms only).
+        case_mix: Which lesions its patients have (chest phantoms only); None is 40% nodules, 40%
+            opacities and 20% both.
         scanner: What this hospital's scanner does to the images; None leaves them as they are.
     """
 
@@ -54,6 +56,7 @@ class VirtualSite(Section):
     share: Positive = 1.0
     patients: Annotated[int, Field(ge=1, le=100_000)] | None = None
     prevalence: Annotated[float, Field(ge=0, le=1)] | None = None
+    case_mix: CaseMix | None = None
     scanner: Scanner | None = None
 
 
@@ -88,20 +91,29 @@ class Simulation(Section):
             raise ValueError("exactly one of source and phantom is needed")
         if not set(self.arms) <= set(_ARMS_OF[self.protocol]) or len(set(self.arms)) != len(self.arms):
             raise ValueError(f"arms of protocol {self.protocol} are {', '.join(_ARMS_OF[self.protocol])}, each once")
-        drawn = [site.patients is not None and site.prevalence is not None for site in self.sites]
-        given = [site.patients is not None or site.prevalence is not None for site in self.sites]
-        if self.phantom is not None and not all(drawn):
-            raise ValueError("every site of a phantom needs patients and prevalence")
-        if self.phantom is None and any(given):
-            raise ValueError("patients and prevalence of a site are for phantoms; use where and share")
-        if self.phantom is not None and any(site.where or site.share != 1 for site in self.sites):
-            raise ValueError("where and share of a site are for data on disk; use patients and prevalence")
+        for site in self.sites:
+            _check_origin(site, self.phantom)
         return self
 
     @property
     def arm_kinds(self) -> tuple[ArmKind, ...]:
         """The arms to train."""
         return self.arms or _ARMS_OF[self.protocol]
+
+
+def _check_origin(site: VirtualSite, phantom: Phantom | None) -> None:
+    """A site says how its patients are drawn, or how they are found in a table, never both."""
+    drawn = (site.patients, site.prevalence)
+    if phantom is None and (site.case_mix is not None or drawn != (None, None)):
+        raise ValueError("patients, prevalence and case_mix of a site are for phantoms; use where and share")
+    if phantom is None:
+        return
+    if None in drawn:
+        raise ValueError("every site of a phantom needs patients and prevalence")
+    if site.where or site.share != 1:
+        raise ValueError("where and share of a site are for data on disk; use patients and prevalence")
+    if site.case_mix is not None and phantom.kind != "chest":
+        raise ValueError("case_mix is for chest phantoms")
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import numpy as np
 from wardround.client.data.prepare import PreparedSet, prepare
 from wardround.client.data.samples import DataSet, load_data_set
 from wardround.client.data.split import Parts, split_patients
+from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -54,15 +55,34 @@ class SiteData:
             start = end
 
 
-def open_site_data(registered: Sequence[RegisteredData], study: Study, cache: Path) -> SiteData:
+def open_site_data(registered: Sequence[RegisteredData], study: Study, home: Path) -> SiteData:
     """Check and prepare every data set of a hospital.
 
+    Args:
+        registered: The data sets; each is split by itself, so they must not share patients.
+        study: What they are for.
+        home: The hospital's folder: decoded images go to its ``cache``, details of problems into
+            it where the data themselves are read-only.
+
     Raises:
-        WardroundError: WR-11xx, a data set cannot be used for the study.
+        WardroundError: WR-11xx, a data set cannot be used for the study, or two share a patient.
     """
-    data = tuple(load_data_set(item.manifest, study, root=item.root) for item in registered)
+    cache = home / "cache"
+    data = tuple(
+        load_data_set(item.manifest, study, root=item.root, cache_dir=cache, work_dir=home) for item in registered
+    )
+    _refuse_shared_patients(data)
     each = tuple(prepare(item, study, cache) for item in data)
     return SiteData(data, each, each[0] if len(each) == 1 else _joined(each))
+
+
+def _refuse_shared_patients(data: Sequence[DataSet]) -> None:
+    seen: set[str] = set()
+    for item in data:
+        own = set(item.patients)
+        if seen & own:
+            raise WardroundError("WR-1118", f"{len(seen & own)} patients are in two data sets of this hospital.")
+        seen |= own
 
 
 def _joined(each: Sequence[PreparedSet]) -> PreparedSet:

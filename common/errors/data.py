@@ -121,7 +121,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ),
     ErrorPage(
         "WR-1118",
-        "patient at two sites",
+        "patient at two sites or in two data sets",
         "The same patient identifier appears at more than one site, so that a test patient of one could be a training "
         "patient of another.",
         "Remove the patient from all sites but one, or make identifiers that differ if they are different people.",

@@ -10,7 +10,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1501",
         "run folder already holds another run",
-        "The output folder is not empty and was not made by the same study, seeds and folds. Results are never overwritten.",
+        "The output folder is not empty and was not made by the same study, seeds and folds. Results are "
+        "never overwritten.",
         "Give another --out, or continue the old run with --resume.",
     ),
     ErrorPage(

@@ -74,6 +74,7 @@ def _build_resnet(study: Study, parameters: Parameters) -> nn.Module:
     return resnet18(
         spatial_dims=study.task.dimensions,
         n_input_channels=len(study.task.channels),
+        conv1_t_stride=2,  # the stem of the paper; MONAI's default keeps the full resolution at four times the cost
         num_classes=study.task.outputs,
         norm=monai_norm(chosen.norm, 64),
     )

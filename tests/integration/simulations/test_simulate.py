@@ -6,10 +6,13 @@ import csv
 import json
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from fakes.scenarios import chest_scenario
 
+from wardround.client.data.pool import open_site_data
+from wardround.client.home import RegisteredData
 from wardround.client.train.device import set_threads
 from wardround.common.errors import WardroundError
 from wardround.simulations.evaluation import evaluate_model
@@ -207,3 +210,15 @@ def test_a_site_whose_loss_explodes_is_left_out_and_said(tmp_path: Path) -> None
     with pytest.raises(WardroundError, match="WR-1203") as refused:
         run(tmp_path / "run", hopeless)
     assert refused.value.code == "WR-1303"
+
+
+def test_a_patient_in_two_data_sets_of_a_hospital_is_refused(finished: tuple[Path, Results]) -> None:
+    folder, _ = finished
+    north = RegisteredData(manifest=next((folder / "sites" / "north").rglob("*.toml")))
+    coast = RegisteredData(manifest=next((folder / "sites" / "coast").rglob("*.toml")))
+    study = read_request(folder).study
+    together = open_site_data([north, coast], study, folder / "hospitals" / "north")
+    assert together.patients(np.arange(len(together.prepared.rows))) == 36
+    with pytest.raises(WardroundError) as refused:
+        open_site_data([north, north], study, folder / "hospitals" / "north")
+    assert refused.value.code == "WR-1118"

@@ -60,6 +60,8 @@ def test_id_depends_on_spelt_out_defaults_only_by_their_value() -> None:
         ("input.spacing_mm", [1.0], "input.spacing_mm"),
         ("sites", ["north", "north"], "twice"),
         ("sites", ["North Wing"], "sites"),
+        ("sites", ["north", "worst"], "no site may be called"),
+        ("task.labels", ["mean"], "labels"),
         ("task.labels", ["a", "b"], "binary"),
         ("task.tabular", ["age"], "tabular"),
         ("split.test", 0.9, "leave no patient"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib.metadata import EntryPoint
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -13,11 +14,14 @@ from wardround.common.models.entry import ModelEntry, Parameters
 from wardround.common.models.norms import monai_norm
 from wardround.common.study import Study, build_study
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 SEGMENTATION = {"kind": "segmentation", "labels": ["front", "back"]}
 MULTICLASS = {"kind": "classification", "target": "multiclass", "labels": ["a", "b", "c"]}
 
 
-def study(model: str, task: dict[str, object], size: tuple[int, ...], inputs: int = 1, **parameters: object) -> Study:
+def study(model: str, task: Mapping[str, object], size: tuple[int, ...], inputs: int = 1, **parameters: Any) -> Study:
     loss = "dice_ce" if task["kind"] == "segmentation" else "cross_entropy"
     names = [f"channel{number}" for number in range(inputs)]
     return build_study(
@@ -51,7 +55,7 @@ CASES = [
 
 @pytest.mark.parametrize(("name", "task", "size", "parameters"), CASES)
 def test_logits_have_the_shape_of_the_task(
-    name: str, task: dict[str, object], size: tuple[int, ...], parameters: dict[str, object]
+    name: str, task: Mapping[str, object], size: tuple[int, ...], parameters: dict[str, Any]
 ) -> None:
     model = build_model(study(name, task, size, inputs=2, **parameters), seed=0)
     logits = model(torch.randn(2, 2, *size))
@@ -99,7 +103,7 @@ def test_reference_unet_has_the_published_size() -> None:
     ],
 )
 def test_misfits_are_refused(
-    name: str, task: dict[str, object], size: tuple[int, ...], parameters: dict[str, object], named: str
+    name: str, task: Mapping[str, object], size: tuple[int, ...], parameters: dict[str, Any], named: str
 ) -> None:
     with pytest.raises(WardroundError, match=named) as refused:
         build_model(study(name, task, size, **parameters), seed=0)

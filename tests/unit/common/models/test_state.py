@@ -64,7 +64,7 @@ def test_misfits_are_refused_and_change_nothing(damage: str) -> None:
     elif damage == "shape":
         arrays["3.bias"] = np.zeros(3, np.float32)
     else:
-        arrays["3.bias"] = arrays["3.bias"].astype(np.float64)  # type: ignore[assignment]
+        arrays["3.bias"] = arrays["3.bias"].astype(np.float64)
     before = state_arrays(model)
     with pytest.raises(WardroundError) as refused:
         load_state_arrays(model, arrays)
