@@ -15,11 +15,11 @@ from wardround.simulations.report.answer_outside import left_out, unseen
 from wardround.simulations.report.lookup import Lookup
 from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, listed, metric_name
 from wardround.simulations.report.outcome import Outcome, judge, short_value, value, verdict
-from wardround.simulations.report.sourced import fixed, joined, plain
+from wardround.simulations.report.sourced import Quote, Strong, fixed, joined, plain
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
-    from wardround.simulations.report.lookup import FoundTest
+    from wardround.simulations.report.lookup import FoundMetric, FoundTest
     from wardround.simulations.report.sourced import Sentence
     from wardround.simulations.results import Results
 
@@ -180,7 +180,7 @@ def _sensitivity(lookup: Lookup, site: str) -> tuple[Sentence, ...]:
             continue
         pair: Sentence = ("federated ", *value(federated), ", alone ", *value(alone))
         caution = "; without the other class a model that always gives the same answer would look perfect."
-        return ((f"{site}: only {metric_name(metric).lower()} can be given: ", *pair, caution),)
+        return ((Strong(site), f": only {metric_name(metric).lower()} can be given: ", *pair, caution),)
     return ()
 
 
@@ -188,9 +188,9 @@ def _site_sentence(lookup: Lookup, site: str, test: FoundTest, other: str, word:
     federated, opponent = lookup.metric(FEDERATED, site), lookup.metric(other, site)
     both = federated is not None and opponent is not None
     if not both or judge(test.row) is Outcome.UNDEFINED:
-        return (f"{site}: ", *verdict(test), ".")
+        return (Strong(site), ": ", *verdict(test), ".")
     values = ("federated ", *short_value(federated), f", {word} ", *short_value(opponent))
-    return (f"{site}: ", *values, " \N{EN DASH} ", *verdict(test), ".")
+    return (Strong(site), ": ", *values, " \N{EN DASH} ", *verdict(test), ".")
 
 
 def _may_lose(test: FoundTest) -> bool:
@@ -241,6 +241,13 @@ def _against_pooled(lookup: Lookup) -> tuple[Sentence, ...]:
     return tuple(sentences)
 
 
+def _note(found: FoundMetric) -> Sentence:
+    """What the run says about a summary that it could take over some hospitals only."""
+    if not found.row.reason:
+        return ()
+    return (" (", Quote(found.row.reason, f"{found.source}/reason"), ")")
+
+
 def _everywhere(lookup: Lookup) -> tuple[Sentence, ...]:
     """One model for every training site: means and worst sites, and tests of the mean where there are any."""
     sentences: list[Sentence] = []
@@ -253,11 +260,12 @@ def _everywhere(lookup: Lookup) -> tuple[Sentence, ...]:
         best = max(known, key=lambda found: found.row.value or 0.0)
         name = best.row.arm.removeprefix(LOCAL)
         rival: Sentence = ("; the best of the hospitals' own models, ", f"{name}'s, reaches ", *value(best))
-        sentences.append((f"{words}: federated ", *value(federated), *rival, "."))
+        sentences.append((words, *_note(federated), ": federated ", *value(federated), *rival, "."))
     tests = [(arm, lookup.test(FEDERATED, arm, "mean")) for arm in lookup.local_arms]
-    tested = [(f"{arm.removeprefix(LOCAL)}'s model \N{EN DASH} ", *verdict(test)) for arm, test in tests if test]
-    if tested:
-        sentences.append(("The federated mean against ", *joined(tested, "; against "), "."))
-    elif sentences:
+    tested = [(arm, test) for arm, test in tests if test is not None]
+    sentences += [
+        (f"Mean, federated against {arm.removeprefix(LOCAL)}'s model: ", *verdict(t), ".") for arm, t in tested
+    ]
+    if sentences and not tested:
         sentences.append(("These summaries were not tested against each other.",))
     return tuple(sentences)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardround.simulations.report.names import FEDERATED, WITHOUT, listed
 from wardround.simulations.report.sourced import Number, Quote, pointer, whole
@@ -10,6 +10,16 @@ from wardround.simulations.report.sourced import Number, Quote, pointer, whole
 if TYPE_CHECKING:
     from wardround.simulations.report.lookup import FoundMetric, Lookup
     from wardround.simulations.report.sourced import Sentence
+
+
+_RULE: Final = (
+    "Every p is corrected by Holm's method over all comparisons of its kind in this run. Better and worse are said "
+    "only where p is below 0.05 and the interval of the difference leaves zero out; below "
+)
+_NO_DIFFERENCE: Final = (
+    " patients nothing is tested. Averages over hospitals are compared by their interval alone. “No difference could "
+    "be shown” does not mean that there is none."
+)
 
 
 def certainty(lookup: Lookup) -> tuple[Sentence, ...]:
@@ -58,11 +68,9 @@ def _tests(lookup: Lookup) -> tuple[Sentence, ...]:
     number = whole(minimum, pointer("evaluation", "test_min_patients", file="study.json"))
     return (
         (
-            "Better and worse are said only where the p-value, corrected by Holm's method over all comparisons of "
-            "its kind in this run, is below 0.05 and the interval of the difference leaves zero out; below ",
+            _RULE,
             number,
-            " patients nothing is tested. Averages over hospitals are compared by their interval alone. "
-            "“No difference could be shown” does not mean that there is none.",
+            _NO_DIFFERENCE,
         ),
     )
 

@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, WITHOUT, arm_name, listed, metric_name
+from wardround.simulations.report.names import (
+    CENTRALISED,
+    FEDERATED,
+    LOCAL,
+    POOLED_WITHOUT,
+    WITHOUT,
+    arm_name,
+    listed,
+    metric_name,
+)
 from wardround.simulations.report.outcome import Outcome, judge, short_value, value, verdict
-from wardround.simulations.report.sourced import joined
+from wardround.simulations.report.sourced import Strong, joined
 
 if TYPE_CHECKING:
     from wardround.simulations.report.lookup import FoundMetric, FoundTest, Lookup
@@ -20,7 +29,7 @@ def unseen(lookup: Lookup) -> tuple[Sentence, ...]:
         found = lookup.metric(FEDERATED, site)
         if found is None:
             continue
-        sentences.append((f"{site}, never trained on: federated ", *value(found), *_others(lookup, site), "."))
+        sentences.append((Strong(site), ", never trained on: federated ", *value(found), *_others(lookup, site), "."))
         sentences += _shown(lookup.against(FEDERATED, site))
     return tuple(sentences)
 
@@ -47,9 +56,7 @@ def _shown(tests: list[FoundTest]) -> list[Sentence]:
     silent = [test for test in tests if judge(test.row) in {Outcome.NOT_TESTED, Outcome.UNDEFINED}]
     equal = [test for test in tests if judge(test.row) is Outcome.NOT_SHOWN]
     sentences: list[Sentence] = []
-    if decided:
-        parts = [(f"{_rival(test)} \N{EN DASH} ", *verdict(test)) for test in decided]
-        sentences.append(("Against ", *joined(parts, "; against "), "."))
+    sentences += [(f"Against {_rival(test)}: ", *verdict(test), ".") for test in decided]
     if equal:
         sentences.append((f"Against {listed([_rival(test) for test in equal])} no difference could be shown there.",))
     if silent:
@@ -67,7 +74,7 @@ def left_out(lookup: Lookup) -> tuple[tuple[Sentence, ...], tuple[Sentence, ...]
     if not sites:
         return (("This run trained no federated model; it holds baselines only.",),), ()
     tests = {site: _own_test(lookup, site) for site in sites}
-    return (_left_out_verdict(lookup, tests), *_range(lookup, sites)), tuple(
+    return (_left_out_verdict(tests), *_range(lookup, sites)), tuple(
         sentence for site in sites for sentence in _left_out_site(lookup, site, tests[site])
     )
 
@@ -76,7 +83,7 @@ def _own_test(lookup: Lookup, site: str) -> FoundTest | None:
     return lookup.test(WITHOUT + site, LOCAL + site, site)
 
 
-def _left_out_verdict(lookup: Lookup, tests: dict[str, FoundTest | None]) -> Sentence:
+def _left_out_verdict(tests: dict[str, FoundTest | None]) -> Sentence:
     outcomes = {site: judge(test.row) for site, test in tests.items() if test is not None}
     better = [site for site, outcome in outcomes.items() if outcome is Outcome.BETTER]
     worse = [site for site, outcome in outcomes.items() if outcome is Outcome.WORSE]
@@ -112,20 +119,22 @@ def _left_out_site(lookup: Lookup, site: str, test: FoundTest | None) -> list[Se
         return []
     full = lookup.metric(FEDERATED, site) if lookup.has_federated else None
     extra: Sentence = (", with it ", *short_value(full)) if full else ()
-    sentence: Sentence = (f"{site}: federation without it ", *value(found), *extra, *_rivals(lookup, site), ".")
+    sentence: Sentence = (Strong(site), ": federation without it ", *value(found), *extra, *_rivals(lookup, site), ".")
     part = lookup.test(FEDERATED, WITHOUT + site, site)
-    worth: list[Sentence] = [(f"Taking part, seen at {site} \N{EN DASH} ", *verdict(part), ".")] if part else []
+    worth: list[Sentence] = [(f"Taking part, seen at {site}: ", *verdict(part), ".")] if part else []
     if test is None:
         return [sentence, *worth]
-    return [sentence, *worth, (f"Against {site}'s own model \N{EN DASH} ", *verdict(test), ".")]
+    return [sentence, *worth, (f"Against {site}'s own model: ", *verdict(test), ".")]
 
 
 def _rivals(lookup: Lookup, site: str) -> Sentence:
-    own = lookup.metric(LOCAL + site, site)
+    pooled, own = lookup.metric(POOLED_WITHOUT + site, site), lookup.metric(LOCAL + site, site)
+    without: Sentence = (", pooling without it ", *short_value(pooled)) if pooled else ()
     if own is not None:
-        return (", its own model ", *short_value(own))
+        return (*without, ", its own model ", *short_value(own))
     rivals = [found for arm in lookup.local_arms if (found := lookup.metric(arm, site)) and found.row.value is not None]
     if not rivals:
-        return ()
+        return without
     best = max(rivals, key=_value)
-    return (f", best single other hospital ({best.row.arm.removeprefix(LOCAL)}) ", *short_value(best))
+    name = best.row.arm.removeprefix(LOCAL)
+    return (*without, f", best single other hospital ({name}) ", *short_value(best))

@@ -8,20 +8,21 @@ from __future__ import annotations
 
 import base64
 import io
+import re
 from importlib.resources import as_file, files
 from typing import Final
 
-from fontTools import subset
+from fontTools import subset  # type: ignore[import-untyped]  # it comes without types
 
-_FIRST: Final = 0x2E80
-"""Where the blocks of East Asian scripts begin in Unicode."""
+_EAST_ASIAN: Final = re.compile("[\u2e80-\U0010ffff]")
+"""From where the blocks of East Asian scripts begin in Unicode."""
 
 _FONT: Final = "DroidSansFallback.ttf"
 
 
 def needed(text: str) -> frozenset[str]:
     """The characters of ``text`` that Latin fonts lack."""
-    return frozenset(letter for letter in text if ord(letter) >= _FIRST)
+    return frozenset(_EAST_ASIAN.findall(text))
 
 
 def font_face(text: str) -> str:
@@ -35,6 +36,7 @@ def font_face(text: str) -> str:
 
 def _subset(letters: str) -> bytes:
     options = subset.Options(layout_features=[], hinting=False, notdef_outline=True)
+    options.drop_tables += ["GDEF", "GPOS", "GSUB", "vhea", "vmtx"]
     with as_file(files("wardround.simulations.report") / "fonts" / _FONT) as path:
         font = subset.load_font(path, options, lazy=True)
     subsetter = subset.Subsetter(options)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from wardround.common.errors import WardroundError
 from wardround.common.study import Study
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     import numpy.typing as npt
+
+M = TypeVar("M", bound=BaseModel)
 
 _TEXT_COLUMNS = ("arm", "test_site", "patient", "sample", "label")
 _NUMBER_COLUMNS = ("seed", "fold", "truth", "score", "predicted", "dice")
@@ -132,7 +134,7 @@ def _json(path: Path) -> dict[str, Any]:
     return content
 
 
-def _checked(model: type[Any], path: Path) -> Any:  # noqa: ANN401  one reader for two pydantic models
+def _checked(model: type[M], path: Path) -> M:
     try:
         return model.model_validate_json(_bytes(path))
     except ValidationError as error:
@@ -164,7 +166,9 @@ def _example(path: Path) -> Example:
     if "image" not in parts or "site" not in parts:
         raise _damaged(path, "it has no image or no site")
     image = np.asarray(parts["image"], dtype=np.float32)
-    masks = {name: parts[name].astype(np.uint8) for name in ("truth", "prediction") if np.ndim(parts.get(name)) > 0}
+    masks = {
+        name: parts[name].astype(np.uint8) for name in ("truth", "prediction") if name in parts and parts[name].ndim > 0
+    }
     if any(mask.shape != image.shape for mask in masks.values()):
         raise _damaged(path, "a mask and the image have different shapes")
     return Example(

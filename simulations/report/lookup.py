@@ -6,10 +6,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.report.names import FEDERATED, LOCAL, SUMMARIES, WITHOUT
+from wardround.simulations.report.names import FAMILIES, FEDERATED, LOCAL, SUMMARIES, WITHOUT, arm_name
 from wardround.simulations.report.sourced import pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wardround.common.study import Study
     from wardround.simulations.results import Metric, Results, Test
 
@@ -32,6 +34,21 @@ class FoundTest:
 
     row: Test
     source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One line of a figure or table: an arm, or the arms that leave one site out, as one.
+
+    Attributes:
+        name: As people read it.
+        arms: Site -> the arm whose result on that site belongs to the line.
+        summarised: Whether mean and worst over the training sites belong to it.
+    """
+
+    name: str
+    arms: Mapping[str, str]
+    summarised: bool
 
 
 @dataclass(frozen=True)
@@ -85,6 +102,22 @@ class Lookup:
     def left_out_sites(self) -> list[str]:
         """Sites that a federation was trained without."""
         return [arm.removeprefix(WITHOUT) for arm in self.results.arms if arm.startswith(WITHOUT)]
+
+    def lines(self) -> list[Line]:
+        """Every arm in the run's order; those of one leave-one-out family are one line."""
+        lines: dict[str, Line] = {}
+        for arm in self.results.arms:
+            family = next((kind for kind in FAMILIES if arm.startswith(kind)), None)
+            if family is None:
+                lines[arm] = Line(arm_name(arm), dict.fromkeys(self.test_sites, arm), summarised=True)
+            elif family not in lines:
+                left_out = {site: family + site for site in self.training_sites if family + site in self.results.arms}
+                lines[family] = Line(FAMILIES[family], left_out, summarised=False)
+        return list(lines.values())
+
+    def line_metric(self, line: Line, site: str, metric: str | None = None) -> FoundMetric | None:
+        """The metric of the line's arm at the site; None where the line has no arm for it."""
+        return self.metric(line.arms[site], site, metric) if site in line.arms else None
 
     @cached_property
     def _metric_index(self) -> dict[tuple[str, str, str, str], list[FoundMetric]]:

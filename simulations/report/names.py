@@ -8,6 +8,13 @@ FEDERATED: Final = "federated"
 CENTRALISED: Final = "centralised"
 LOCAL: Final = "local/"
 WITHOUT: Final = "leave-one-out/"
+POOLED_WITHOUT: Final = "centralised-leave-one-out/"
+FAMILIES: Final = {
+    WITHOUT: "Federated without that hospital",
+    POOLED_WITHOUT: "Pooled without that hospital",
+}
+"""Arms of which there is one for each left-out site, and what they are called together."""
+
 SUMMARIES: Final = ("mean", "worst", "spread")
 """Test sites that are no site: summaries over the training sites."""
 
@@ -24,19 +31,26 @@ METRICS: Final = {
     "volume_error_ml": "Volume error (mL)",
 }
 
+EXPLAINED: Final = {
+    "auroc": "AUROC is the probability that an image with the finding gets a higher score than an image without it: "
+    "0.5 is guessing, 1 is perfect.",
+    "dice": "Dice measures how well the outline of the model and the reference overlap: 0 is no overlap, 1 is perfect.",
+}
+"""The main metrics in a sentence."""
+
 LOWER_IS_BETTER: Final = frozenset({"ece", "hd95_mm", "volume_error_ml"})
 
 TESTS: Final = {
-    "clustered_delong": "DeLong, clustered by patient",
-    "wilcoxon": "Wilcoxon signed rank",
+    "clustered_delong": "Clustered DeLong",
+    "wilcoxon": "Wilcoxon",
     "paired_t": "Paired t",
-    "stratified_bootstrap": "Bootstrap, stratified by hospital",
+    "stratified_bootstrap": "Interval only",
 }
 
 SUMMARY_NAMES: Final = {
-    "mean": "Mean of training hospitals",
-    "worst": "Worst training hospital",
-    "spread": "Spread between hospitals (SD)",
+    "mean": "mean of hospitals",
+    "worst": "worst hospital",
+    "spread": "spread between hospitals",
 }
 
 
@@ -50,6 +64,8 @@ def arm_name(arm: str) -> str:
         return f"{arm.removeprefix(LOCAL)} alone"
     if arm.startswith(WITHOUT):
         return f"Federated without {arm.removeprefix(WITHOUT)}"
+    if arm.startswith(POOLED_WITHOUT):
+        return f"Pooled without {arm.removeprefix(POOLED_WITHOUT)}"
     return arm
 
 

@@ -72,7 +72,7 @@ def short_value(found: FoundMetric | None) -> Sentence:
 
 
 def difference(found: FoundTest) -> Sentence:
-    """``+0.031 (95% interval +0.010 to +0.052; p 0.012 after Holm correction; 45 patients)``.
+    """``+0.031 (95% interval +0.010 to +0.052, p 0.012, 45 patients)``; p is corrected by Holm's method.
 
     Raises:
         ValueError: The difference is undefined; ask :func:`judge` first.
@@ -86,12 +86,12 @@ def difference(found: FoundTest) -> Sentence:
         bounds = interval(row.ci95, f"{found.source}/ci95", places=places, signed=True)
         inside.append(("95% interval ", *bounds))
     if row.p_holm is not None:
-        inside.append(("p ", p_value(row.p_holm, f"{found.source}/p_holm"), " after Holm correction"))
+        inside.append(("p ", p_value(row.p_holm, f"{found.source}/p_holm")))
     inside.append((whole(row.patients, f"{found.source}/patients"), " patients" if row.patients != 1 else " patient"))
     if row.test == INTERVAL_TEST:
         inside.append(("by its interval alone",))
     number = fixed(row.difference, f"{found.source}/difference", places=places, signed=True)
-    return (number, " (", *joined(inside, "; "), ")")
+    return (number, " (", *joined(inside, ", "), ")")
 
 
 def verdict(found: FoundTest) -> Sentence:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import struct
 from importlib.resources import files
 from typing import TYPE_CHECKING
 
@@ -14,7 +13,8 @@ from markupsafe import Markup, escape
 from wardround.simulations.report.answer import answer
 from wardround.simulations.report.figures.style import DPI
 from wardround.simulations.report.fonts_used import font_face
-from wardround.simulations.report.sourced import Number, Quote
+from wardround.simulations.report.names import EXPLAINED
+from wardround.simulations.report.sourced import Number, Quote, Strong
 from wardround.simulations.report.tables import (
     Table,
     columns,
@@ -43,6 +43,7 @@ def page(run: RunFolder, pictures: Sequence[Picture]) -> str:
         "results": run.results,
         "unseen": lookup.unseen_sites,
         "answer": answer(run.results, run.study),
+        "explained": EXPLAINED[lookup.main_metric],
         "headline": headline_table(lookup),
         "pictures": pictures,
         "data": data_table(run),
@@ -64,6 +65,7 @@ def _resource(name: str) -> str:
 
 
 def _css(html: str) -> str:
+    """The style sheet; the font of the page comes first, because a browser may print before it loads a later one."""
     face = font_face(html)
     family = '"report-cjk", ' if face else ""
     return face + _resource("report.css").replace("REPORT_FONT ", family)
@@ -91,6 +93,8 @@ def _phrase(phrase: Phrase) -> Markup:
         )
     if isinstance(phrase, Quote):
         return Markup('<span class="q" data-source="{0}">{1}</span>').format(phrase.source, phrase.text)
+    if isinstance(phrase, Strong):
+        return Markup("<b>{0}</b>").format(phrase.text)
     return escape(phrase)
 
 
@@ -106,8 +110,7 @@ def _base64(png: bytes) -> str:
 
 def _png_width(png: bytes) -> int:
     """Width in CSS pixels at which the figure has its intended size (100 pixels an inch)."""
-    (pixels,) = struct.unpack(">I", png[16:20])
-    return round(pixels * 100 / DPI)
+    return round(int.from_bytes(png[16:20], "big") * 100 / DPI)
 
 
 def _task(study: Study) -> str:

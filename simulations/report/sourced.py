@@ -47,7 +47,17 @@ class Quote:
         return self.text
 
 
-Phrase: TypeAlias = str | Number | Quote
+@dataclass(frozen=True, slots=True)
+class Strong:
+    """Words that a reader looks for: the name of a hospital at the head of its sentence."""
+
+    text: str
+
+    def __str__(self) -> str:
+        return self.text
+
+
+Phrase: TypeAlias = str | Number | Quote | Strong
 Sentence: TypeAlias = tuple[Phrase, ...]
 
 

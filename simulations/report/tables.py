@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from wardround.simulations.report.names import (
     FEDERATED,
+    LOCAL,
     LOWER_IS_BETTER,
+    POOLED_WITHOUT,
     TESTS,
     WITHOUT,
     arm_name,
@@ -15,7 +17,7 @@ from wardround.simulations.report.names import (
     site_name,
 )
 from wardround.simulations.report.outcome import Outcome, judge
-from wardround.simulations.report.sourced import DASH, Quote, decimals, fixed, interval, p_value, pointer, whole
+from wardround.simulations.report.sourced import DASH, Quote, decimals, fixed, interval, p_value, plain, pointer, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,10 +29,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One cell: its main line, a small second line, and the CSS classes that set it apart."""
+    """One cell: its main line, small lines below it, and the CSS classes that set it apart.
+
+    Attributes:
+        main: The value.
+        range: Its interval or what else belongs to the value; never broken over lines.
+        note: Why a value is missing, or what to know about it.
+        classes: CSS classes.
+    """
 
     main: Sentence
-    small: Sentence = ()
+    range: Sentence = ()
+    note: Sentence = ()
     classes: str = ""
 
 
@@ -70,47 +80,46 @@ def metric_cell(found: FoundMetric | None, classes: str = "") -> Cell:
     if found is None:
         return text(DASH, "none")
     row = found.row
-    reason: Sentence = (Quote(row.reason, f"{found.source}/reason"),) if row.reason else ()
+    note: Sentence = (Quote(row.reason, f"{found.source}/reason"),) if row.reason else ()
     if row.value is None:
-        return Cell(("undefined",), reason, f"none {classes}".strip())
+        return Cell(("undefined",), note=note, classes=f"none {classes}".strip())
     places = decimals(row.metric)
-    small: list[Sentence] = []
-    if row.ci95 is not None:
-        small.append(interval(row.ci95, f"{found.source}/ci95", places=places))
-    if reason:
-        small.append(reason)
-    lines = tuple(phrase for place, line in enumerate(small) for phrase in ((("; ",) if place else ()) + line))
-    return Cell((fixed(row.value, f"{found.source}/value", places=places),), lines, classes)
+    bounds = interval(row.ci95, f"{found.source}/ci95", places=places) if row.ci95 is not None else ()
+    return Cell((fixed(row.value, f"{found.source}/value", places=places),), bounds, note, classes)
 
 
 def headline_table(lookup: Lookup) -> Table:
-    """The main metric of every arm on every site's test patients."""
+    """The main metric of every model on every site's test patients."""
     sites = lookup.test_sites
     summaries = [name for name in ("mean", "worst") if lookup.has_federated]
-    name = metric_name(lookup.main_metric)
     rows = []
-    for arm in lookup.results.arms:
-        cells = [metric_cell(lookup.metric(arm, site), _foreign(lookup, arm, site)) for site in sites]
-        whole_arm = not arm.startswith(WITHOUT)
-        cells += [metric_cell(lookup.metric(arm, summary) if whole_arm else None) for summary in summaries]
-        rows.append((text(arm_name(arm), "arm " + ("main" if arm == FEDERATED else "")), *cells))
-    header = ("Model", *sites, *(("mean", "worst")[: len(summaries)]))
-    means = " Mean and worst are taken over the training hospitals." if summaries else ""
+    notes: dict[str, None] = {}
+    for line in lookup.lines():
+        cells = [
+            metric_cell(lookup.line_metric(line, site), _foreign(lookup, line.arms.get(site), site)) for site in sites
+        ]
+        arm = next(iter(line.arms.values()), "")
+        over_sites = [metric_cell(lookup.metric(arm, name) if line.summarised else None) for name in summaries]
+        notes |= dict.fromkeys(plain(cell.note) for cell in over_sites if cell.note)
+        cells += [replace(cell, note=()) for cell in over_sites]
+        rows.append((text(line.name, "arm main" if arm == FEDERATED else "arm"), *cells))
+    remarks = f" ({'; '.join(notes)})" if notes else ""
+    means = f" Mean and worst are taken over the training hospitals{remarks}." if summaries else ""
     return Table(
-        f"{name} of each model (row) on the test patients of each hospital (column), with 95% intervals where the "
-        f"study gives them. Shaded: the model was trained without that hospital.{means}",
-        header,
+        f"{metric_name(lookup.main_metric)} of each model (row) on the test patients of each hospital (column), with "
+        f"95% intervals where the study gives them. Hatched: the model was trained without that hospital.{means}",
+        ("Model", *sites, *summaries),
         tuple(rows),
     )
 
 
-def _foreign(lookup: Lookup, arm: str, site: str) -> str:
+def _foreign(lookup: Lookup, arm: str | None, site: str) -> str:
     """Marks the models that never saw an image of the site."""
-    if site not in lookup.training_sites or arm == WITHOUT + site:
-        return "foreign"
-    if arm.startswith("local/") and arm != f"local/{site}":
-        return "foreign"
-    return ""
+    if arm is None:
+        return ""
+    other = arm.startswith(LOCAL) and arm != LOCAL + site
+    unseen = site not in lookup.training_sites
+    return "foreign" if other or unseen or arm in (WITHOUT + site, POOLED_WITHOUT + site) else ""
 
 
 def detail_table(lookup: Lookup) -> Table:
@@ -122,47 +131,53 @@ def detail_table(lookup: Lookup) -> Table:
     for metric, label in keys:
         found = [lookup.metric(chosen or WITHOUT + site, site, metric, label) for site in sites]
         better = ", lower is better" if metric in LOWER_IS_BETTER else ""
-        heading = Cell((metric_name(metric),), (f"{label}{better}",), "arm")
+        heading = Cell((metric_name(metric),), note=(f"{label}{better}",), classes="arm")
         rows.append((heading, *(metric_cell(item) for item in found)))
     model = "the federated model" if chosen else "the federation trained without the hospital"
     return Table(f"Every metric of {model}, by hospital and class.", ("Metric", *sites), tuple(rows))
 
 
 def comparison_table(lookup: Lookup) -> Table:
-    """Every comparison of the run."""
-    rows = tuple(_comparison(row, pointer("tests", place)) for place, row in enumerate(lookup.results.tests))
-    header = ("Compared", "with", "at", "Test", "Patients", "Difference", "95% interval", "p", "p, Holm", "Shows")
+    """Every comparison of the run; the first model is named once when it is always the same."""
+    tests = lookup.results.tests
+    same = len({row.a for row in tests}) == 1
+    first = arm_name(tests[0].a).lower() if same else "first"
+    rows = tuple(_comparison(row, pointer("tests", place), same=same) for place, row in enumerate(tests))
+    header = ("with", "at", "Test", "Patients", "Difference", "95% interval", "p", "p, Holm", "Shows")
     return Table(
-        "Every comparison that was made. Difference: first minus second model, in the unit of the metric. The last "
-        "column says what may be concluded about the first.",
-        header,
+        f"Every comparison that was made. Difference: {first} minus the model named here, in the unit of the metric "
+        f"({metric_name(lookup.main_metric)}). The last column says what may be concluded about the {first} model.",
+        ("Compared with", *header[1:]) if same else ("Compared", *header),
         rows,
-        texts=(0, 1, 2, 3, 9),
+        texts=(0, 1, 2, 8) if same else (0, 1, 2, 3, 9),
     )
 
 
-def _comparison(row: Test, source: str) -> tuple[Cell, ...]:
-    places = decimals(row.metric)
-    difference: Sentence = (DASH,)
-    if row.difference is not None:
-        difference = (fixed(row.difference, f"{source}/difference", places=places, signed=True),)
-    bounds: Sentence = (DASH,)
-    if row.ci95 is not None:
-        bounds = interval(row.ci95, f"{source}/ci95", places=places, signed=True)
+def _comparison(row: Test, source: str, *, same: bool) -> tuple[Cell, ...]:
+    names = (row.b,) if same else (row.a, row.b)
     reason: Sentence = (Quote(row.reason, f"{source}/reason"),) if row.reason else ()
     outcome = judge(row)
     return (
-        text(arm_name(row.a), "arm"),
-        text(arm_name(row.b)),
+        *(text(arm_name(arm), "arm") for arm in names),
         text(site_name(row.test_site)),
         text(TESTS.get(row.test, row.test)),
         Cell((whole(row.patients, f"{source}/patients"),)),
-        Cell(difference),
-        Cell(bounds, classes="wide"),
+        *_difference(row, source),
         Cell((p_value(row.p, f"{source}/p"),) if row.p is not None else (DASH,)),
         Cell((p_value(row.p_holm, f"{source}/p_holm"),) if row.p_holm is not None else (DASH,)),
-        Cell((_SHOWS[outcome],), reason, outcome.name.lower()),
+        Cell((_SHOWS[outcome],), note=reason, classes=outcome.name.lower()),
     )
+
+
+def _difference(row: Test, source: str) -> tuple[Cell, Cell]:
+    places = decimals(row.metric)
+    value: Sentence = (DASH,)
+    bounds: Sentence = (DASH,)
+    if row.difference is not None:
+        value = (fixed(row.difference, f"{source}/difference", places=places, signed=True),)
+    if row.ci95 is not None:
+        bounds = interval(row.ci95, f"{source}/ci95", places=places, signed=True)
+    return Cell(value), Cell(bounds, classes="wide")
 
 
 def seed_table(lookup: Lookup) -> Table | None:

@@ -15,6 +15,10 @@ if TYPE_CHECKING:
     from wardround.simulations.report.lookup import Lookup
     from wardround.simulations.report.sourced import Sentence
 
+_NO_PRIVACY = (
+    "This run used no differential privacy; epsilon is unlimited. In a simulation all images lie on one machine "
+    "anyway; what is simulated is who trains on what."
+)
 _PARTS = ("train", "validation", "test")
 
 
@@ -29,7 +33,7 @@ def data_table(run: RunFolder) -> Table | None:
     for site in sites:
         entry = run.data[site]
         place = ("unseen",) if not entry.get("trained", True) else ()
-        cells = [Cell((site,), place, "arm")]
+        cells = [Cell((site,), note=place, classes="arm")]
         cells += [Cell((whole(entry[key], _data(site, key)),)) for key in ("patients", "images")]
         cells += [_pair(entry.get("parts", {}), part, _data(site, "parts", part)) for part in _PARTS]
         cells += [_pair(entry.get("classes", {}), label, _data(site, "classes", label)) for label in labels]
@@ -144,12 +148,7 @@ def privacy(lookup: Lookup) -> tuple[Sentence, ...]:
     rows = lookup.results.privacy
     bounded = [(place, row) for place, row in enumerate(rows) if row.epsilon is not None]
     if not bounded:
-        return (
-            (
-                "This run used no differential privacy; epsilon is unlimited. In a simulation all images lie on one "
-                "machine anyway; what is simulated is who trains on what.",
-            ),
-        )
+        return ((_NO_PRIVACY,),)
     sentences: list[Sentence] = []
     for place, row in bounded:
         epsilon = fixed(row.epsilon or 0.0, pointer("privacy", place, "epsilon"), places=2)

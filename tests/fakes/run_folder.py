@@ -10,8 +10,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,7 +20,13 @@ from sklearn.metrics import roc_auc_score
 from wardround.common.study import Study, build_study
 from wardround.simulations.results import Metric, Model, Privacy, Results, Round, StudySummary, Test
 
-COLUMNS = ["arm", "seed", "fold", "test_site", "patient", "sample", "label", "truth", "score", "predicted", "dice", "hd95_mm", "surface_dice", "volume_error_ml", "volume_ml"]
+if TYPE_CHECKING:
+    from pathlib import Path
+
+COLUMNS = (
+    *("arm", "seed", "fold", "test_site", "patient", "sample", "label", "truth", "score", "predicted"),
+    *("dice", "hd95_mm", "surface_dice", "volume_error_ml", "volume_ml"),
+)
 DIGEST = "sha256:" + "ab" * 32
 
 
@@ -108,6 +113,7 @@ def build_classification(run: Path, *, seeds: int = 1, study: Study | None = Non
         _scores(draft, site, sizes[site])
     _classification_metrics(draft)
     _compare(draft, "clustered_delong", "auroc")
+    _compare_summaries(draft, "auroc")
     return _write(run, draft, histogram=(0.0, 255.0))
 
 
@@ -121,6 +127,7 @@ def build_segmentation(run: Path, *, study: Study | None = None) -> Path:
     _segmentation_metrics(draft)
     for test in ("wilcoxon", "paired_t"):
         _compare(draft, test, "dice")
+    _compare_summaries(draft, "dice")
     _write(run, draft, histogram=(0.0, 1200.0))
     _examples(run, draft, (40, 52, 36))
     return run
@@ -129,9 +136,11 @@ def build_segmentation(run: Path, *, study: Study | None = None) -> Path:
 def build_left_out(run: Path, *, study: Study | None = None) -> Path:
     """Leave-one-site-out only: one person a site, no intervals, no test."""
     study = study or person_study()
-    draft = Draft(study, [f"leave-one-out/{site}" for site in study.sites], [], [0])
+    kinds = ("leave-one-out", "centralised-leave-one-out", "local")
+    draft = Draft(study, [f"{kind}/{site}" for kind in kinds for site in study.sites], [], [0])
     for site in study.sites:
-        _overlaps(draft, site, 1, arms=[f"leave-one-out/{site}"])
+        others = [f"local/{other}" for other in study.sites if other != site]
+        _overlaps(draft, site, 1, arms=[f"{kind}/{site}" for kind in kinds[:2]] + others)
     _segmentation_metrics(draft)
     _write(run, draft, histogram=(0.0, 900.0))
     _examples(run, draft, (64, 64))
@@ -159,34 +168,28 @@ def _scores(draft: Draft, site: str, patients: int) -> None:
         noise = _generator("noise", site, seed).normal(size=int(images.sum()))
         for arm in draft.arms:
             extra = _generator(arm, site, seed).normal(size=len(noise))
-            _site_scores(
-                draft,
-                arm,
-                seed,
-                site,
-                np.repeat(truth, images),
-                np.repeat(np.arange(patients), images),
-                noise + 0.4 * extra,
-            )
+            logits = _skill(arm, site) * (np.repeat(truth, images) - 0.45) + 0.8 * (noise + 0.4 * extra)
+            _site_scores(draft, _key(arm, seed, site), np.repeat(np.arange(patients), images), truth, logits)
 
 
-def _site_scores(draft: Draft, arm: str, seed: int, site: str, truth: Any, patient: Any, noise: Any) -> None:
-    logits = _skill(arm, site) * (truth - 0.45) + 0.8 * noise
-    for row, (label, who, logit) in enumerate(zip(truth, patient, logits, strict=True)):
+def _site_scores(draft: Draft, key: dict[str, Any], patient: Any, truth: Any, logits: Any) -> None:
+    for row, (who, logit) in enumerate(zip(patient, logits, strict=True)):
         score = 1 / (1 + math.exp(-logit))
         draft.cases.append(
             {
-                **_key(arm, seed, site, f"{site}{who:04x}", f"row-{row + 2}"),
+                **key,
+                "patient": f"{key['test_site']}{who:04x}",
+                "sample": f"row-{row + 2}",
                 "label": draft.study.task.labels[0],
-                "truth": int(label),
+                "truth": int(truth[who]),
                 "score": round(score, 6),
                 "predicted": int(score >= 0.5),
             }
         )
 
 
-def _key(arm: str, seed: int, site: str, patient: str, sample: str) -> dict[str, Any]:
-    return {"arm": arm, "seed": seed, "fold": None, "test_site": site, "patient": patient, "sample": sample}
+def _key(arm: str, seed: int, site: str) -> dict[str, Any]:
+    return {"arm": arm, "seed": seed, "fold": None, "test_site": site}
 
 
 def _overlaps(draft: Draft, site: str, patients: int, arms: list[str] | None = None) -> None:
@@ -198,7 +201,9 @@ def _overlaps(draft: Draft, site: str, patients: int, arms: list[str] | None = N
             for place, dice in enumerate(np.clip(level + shared + noise, 0, 1)):
                 draft.cases.append(
                     {
-                        **_key(arm, 0, site, f"{site}{place:04x}", f"row-{place + 2}"),
+                        **_key(arm, 0, site),
+                        "patient": f"{site}{place:04x}",
+                        "sample": f"row-{place + 2}",
                         "label": label,
                         "dice": round(float(dice), 6),
                         "hd95_mm": round(6 * (1 - float(dice)) + 0.4, 4),
@@ -210,32 +215,19 @@ def _overlaps(draft: Draft, site: str, patients: int, arms: list[str] | None = N
 
 
 def _metric(
-    draft: Draft,
-    arm: str,
-    site: str,
-    label: str,
-    name: str,
-    value: float | None,
-    patients: int,
-    reason: str | None = None,
+    draft: Draft, where: tuple[str, str, str, str], value: float | None, patients: int, reason: str | None = None
 ) -> None:
+    """One row of a metric; ``where`` is arm, test site, label and metric."""
+    arm, site, label, name = where
     width = 0.0 if value is None else 0.35 / math.sqrt(max(patients, 1)) * (1 if name != "dice" else 0.25)
     interval = None
     if value is not None and draft.study.evaluation.intervals:
         interval = (max(value - width, 0.0), min(value + width, 1.0) if value <= 1 else value + width)
-    row = {
-        "arm": arm,
-        "test_site": site,
-        "label": label,
-        "metric": name,
-        "value": value,
-        "ci95": interval,
-        "patients": patients,
-    }
-    draft.metrics.append(Metric(**row, seed=None, fold=None, reason=reason))  # type: ignore[arg-type]
+    row = {"arm": arm, "test_site": site, "label": label, "metric": name, "value": value, "patients": patients}
+    row |= {"fold": None, "reason": reason}
+    draft.metrics.append(Metric.model_validate({**row, "seed": None, "ci95": interval}))
     if len(draft.seeds) > 1:
-        for seed in draft.seeds:
-            draft.metrics.append(Metric(**{**row, "ci95": None}, seed=seed, fold=None, reason=reason))  # type: ignore[arg-type]
+        draft.metrics += [Metric.model_validate({**row, "seed": seed, "ci95": None}) for seed in draft.seeds]
 
 
 def _classification_metrics(draft: Draft) -> None:
@@ -244,7 +236,7 @@ def _classification_metrics(draft: Draft) -> None:
     for (arm, site), rows in cases.groupby(["arm", "test_site"], sort=False):
         patients = rows.patient.nunique()
         positive, negative = rows[rows.truth == 1], rows[rows.truth == 0]
-        none = None if len(negative) else "no negative patients"
+        none = None if len(negative) else "no negative images at this site"
         auroc = float(roc_auc_score(rows.truth, rows.score)) if none is None else None
         values = {
             "auroc": (auroc, none),
@@ -255,7 +247,7 @@ def _classification_metrics(draft: Draft) -> None:
             "ece": (float(abs(rows.truth - rows.score).mean() / 4), None),
         }
         for name, (value, reason) in values.items():
-            _metric(draft, str(arm), str(site), label, name, value, patients, reason)
+            _metric(draft, (str(arm), str(site), label, name), value, patients, reason)
     _summaries(draft, "auroc", label)
 
 
@@ -264,7 +256,9 @@ def _segmentation_metrics(draft: Draft) -> None:
     for (arm, site), rows in cases.groupby(["arm", "test_site"], sort=False):
         for name in ("dice", "hd95_mm", "surface_dice", "volume_error_ml"):
             for label, part in [*rows.groupby("label", sort=False), ("mean", rows)]:
-                _metric(draft, str(arm), str(site), str(label), name, float(part[name].mean()), rows.patient.nunique())
+                _metric(
+                    draft, (str(arm), str(site), str(label), name), float(part[name].mean()), rows.patient.nunique()
+                )
     if draft.arms[0] == "federated":
         _summaries(draft, "dice", "mean")
 
@@ -275,36 +269,71 @@ def _summaries(draft: Draft, name: str, label: str) -> None:
         rows = [row for row in rows if row.test_site in draft.study.sites and row.value is not None]
         values = [row.value for row in rows if row.value is not None]
         patients = sum(row.patients for row in rows)
+        reason = None if len(rows) == len(draft.study.sites) else "without lake, where it is undefined"
         for site, value in (("mean", np.mean(values)), ("worst", min(values)), ("spread", np.std(values, ddof=1))):
-            _metric(draft, arm, site, label, name, float(value), patients)
+            _metric(draft, (arm, site, label, name), float(value), patients, reason)
 
 
 def _compare(draft: Draft, test: str, name: str) -> None:
     cases = pd.DataFrame(draft.cases)
-    pairs = [("federated", arm) for arm in draft.arms if arm != "federated"]
-    found: list[dict[str, Any]] = []
-    for a, b in pairs:
-        for site in draft.test_sites:
-            found.append(_difference(cases, a, b, site, name) | {"a": a, "b": b, "test_site": site})
+    pairs = [("federated", arm, site) for arm in draft.arms[1:] for site in draft.test_sites]
+    found = [_difference(cases, *pair, name) for pair in pairs]
     order = sorted((row for row in found if row["p"] is not None), key=lambda row: row["p"])
     highest = 0.0
     for place, row in enumerate(order):
         highest = max(highest, min(1.0, row["p"] * (len(order) - place)))
         row["p_holm"] = highest
     label = draft.study.task.labels[0] if name == "auroc" else "mean"
-    for row in found:
-        draft.tests.append(Test(**row, label=label, metric=name, test=test))  # type: ignore[arg-type]
+    draft.tests += [Test.model_validate({**row, "label": label, "metric": name, "test": test}) for row in found]
+
+
+def _compare_summaries(draft: Draft, name: str) -> None:
+    """The difference of the means, and of the worst, over sites: an interval and no p-value."""
+    label = draft.study.task.labels[0] if name == "auroc" else "mean"
+    for arm in draft.arms[1:]:
+        for summary in ("mean", "worst"):
+            rows = {
+                row.arm: row
+                for row in draft.metrics
+                if (row.test_site, row.metric, row.label, row.seed) == (summary, name, label, None)
+            }
+            gap = (rows["federated"].value or 0.0) - (rows[arm].value or 0.0)
+            draft.tests.append(
+                Test(
+                    a="federated",
+                    b=arm,
+                    test_site=summary,
+                    label=label,
+                    metric=name,
+                    test="stratified_bootstrap",
+                    patients=rows[arm].patients,
+                    difference=gap,
+                    ci95=(gap - 0.02, gap + 0.02),
+                    p=None,
+                    p_holm=None,
+                    reason="interval only",
+                )
+            )
 
 
 def _difference(cases: pd.DataFrame, a: str, b: str, site: str, name: str) -> dict[str, Any]:
     here = cases[cases.test_site == site]
     patients = here.patient.nunique()
-    empty = {"patients": patients, "difference": None, "ci95": None, "p": None, "p_holm": None}
+    empty = {
+        "a": a,
+        "b": b,
+        "test_site": site,
+        "patients": patients,
+        "difference": None,
+        "ci95": None,
+        "p": None,
+        "p_holm": None,
+    }
     value = "dice" if name == "dice" else "score"
     wide = {arm: here[here.arm == arm].groupby("patient")[value].mean() for arm in (a, b)}
     if name == "auroc":
         if here.truth.nunique() < 2:
-            return {**empty, "reason": "no negative patients"}
+            return {**empty, "reason": "no negative images at this site"}
         rows = {arm: here[here.arm == arm] for arm in (a, b)}
         difference = float(np.subtract(*(roc_auc_score(rows[arm].truth, rows[arm].score) for arm in (a, b))))
         error = 0.3 / math.sqrt(patients) * 0.6

@@ -62,7 +62,7 @@ def _roc(run: RunFolder, scored: dict[tuple[str, str], Scored]) -> list[Picture]
     if not drawn:
         return []
     rows, columns = grid_size(len(drawn))
-    figure, axes = canvas(2.85 * rows + 0.3, rows=rows, columns=columns, sharex=True, sharey=True)
+    figure, axes = canvas(2.85 * rows + 0.3, rows=rows, columns=columns, shared=True)
     for ax, (site, label, title) in zip(axes, drawn, strict=False):
         _roc_panel(ax, run, scored, site, label)
         ax.set_title(title)
@@ -73,9 +73,9 @@ def _roc(run: RunFolder, scored: dict[tuple[str, str], Scored]) -> list[Picture]
         Picture(
             "roc",
             "ROC curves",
-            "Share of positive images found (up) against share of negative images falsely called positive (right), over "
-            "all thresholds; the closer to the upper left corner, the better. Shaded: 95% bootstrap band of the first "
-            "model, patients resampled whole.",
+            "Share of positive images found (up) against share of negative images falsely called positive (right), "
+            "over all thresholds; the closer to the upper left corner, the better. Shaded: 95% bootstrap band of the "
+            "first model, patients resampled whole.",
             f"ROC curves of the models at {', '.join(dict.fromkeys(site for site, _, _ in drawn))}.",
             png(figure),
         )
@@ -115,7 +115,7 @@ def _calibration(run: RunFolder, scored: dict[tuple[str, str], Scored]) -> list[
         return []
     panels = [panel for panel in _panels(run) if panel[0] in sites]
     rows, columns = grid_size(len(panels))
-    figure, axes = canvas(2.85 * rows, rows=rows, columns=columns, sharex=True, sharey=True)
+    figure, axes = canvas(2.85 * rows, rows=rows, columns=columns, shared=True)
     for ax, (site, label, title) in zip(axes, panels, strict=False):
         _calibration_panel(ax, run, scored[_reported(run, site), site], site, label)
         ax.set_title(title)
@@ -124,9 +124,9 @@ def _calibration(run: RunFolder, scored: dict[tuple[str, str], Scored]) -> list[
         Picture(
             "calibration",
             "Can the probabilities be believed?",
-            "Images grouped by the probability that the model gave them (right), and how many of them were truly positive "
-            "(up). On the diagonal the probabilities can be taken at their word; below it the model is too sure. Larger "
-            "dots hold more images; bars are 95% bootstrap intervals.",
+            "Images grouped by the probability that the model gave them (right), and how many of them were truly "
+            "positive (up). On the diagonal the probabilities can be taken at their word; below it the model is too "
+            "sure. Larger dots hold more images; bars are 95% bootstrap intervals.",
             f"Calibration curves at {', '.join(sites)}.",
             png(figure),
         )

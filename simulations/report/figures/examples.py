@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 _TRUTH, _PREDICTION = "#56b4e9", "#f0a000"
 _MOST_SITES = 6
+_PANEL = 2.7
+"""Width of one image in inches."""
 _RANKS = ("best", "median", "worst")
 
 
@@ -27,7 +29,10 @@ def draw(run: RunFolder) -> list[Picture]:
         return []
     rows = {site: _ranked([item for item in run.examples if item.site == site]) for site in sites}
     columns = max(map(len, rows.values()))
-    figure, axes = canvas(2.75 * len(sites), rows=len(sites), columns=columns, width=3.0 * columns)
+    height = max(_height(case) for cases in rows.values() for _, case in cases)
+    figure, axes = canvas(
+        (_PANEL * height + 0.5) * len(sites) + 0.3, rows=len(sites), columns=columns, width=_PANEL * columns
+    )
     for place, (site, cases) in enumerate(rows.items()):
         line = axes[place * columns : (place + 1) * columns]
         for ax, (rank, case) in zip(line, cases, strict=False):
@@ -54,6 +59,12 @@ def _picture(sites: list[str], image: bytes, *, segmentation: bool, volumes: boo
         + (" with the outlines of reference and model." if segmentation else "."),
         image,
     )
+
+
+def _height(case: Example) -> float:
+    """Height of the shown plane as a multiple of its width, at most 1.6."""
+    rows, columns = _slice(case)[0].shape
+    return min(float(rows / columns), 1.6)
 
 
 def _ranked(cases: list[Example]) -> list[tuple[str, Example]]:

@@ -56,5 +56,6 @@ def _line(ax: Axes, run: RunFolder, site: str, histogram: Mapping[str, Any], key
     density = counts / (counts.sum() * np.diff(edges))
     sites = run.lookup.test_sites
     centres = (edges[:-1] + edges[1:]) / 2
-    style = {"color": site_colour(site, sites), "linestyle": site_dashes(site, sites)}
-    ax.plot(centres, density, linewidth=1.6, label=site, **style)
+    ax.plot(
+        centres, density, linewidth=1.6, label=site, color=site_colour(site, sites), linestyle=site_dashes(site, sites)
+    )

@@ -30,8 +30,8 @@ def draw(run: RunFolder) -> list[Picture]:
             "Who holds what",
             "Patients of each hospital. Left: in which part they are; a patient is in one part only. Right: how many "
             f"have each class; a patient can have several.{note}",
-            f"Bars of the number of patients in training, validation and test, and of each class, for {', '.join(sites)}; "
-            "the numbers are in the table of the data.",
+            "Bars of the number of patients in training, validation and test, and of each class, for "
+            f"{', '.join(sites)}; the numbers are in the table of the data.",
             png(figure),
         )
     ]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.simulations.report.figures.style import INK, PALE, Picture, arm_colour, canvas, png
-from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, WITHOUT, metric_name
+from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, POOLED_WITHOUT, WITHOUT, metric_name
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ def draw(run: RunFolder) -> list[Picture]:
     if run.study.task.kind != "classification":
         return []
     sites = run.lookup.test_sites
-    figure, axes = canvas(5.0, rows=2, sharex=True, sharey=True)
+    figure, axes = canvas(5.0, rows=2, shared=True)
     for ax, rate in zip(axes, _RATES, strict=True):
         _bars(ax, run, sites, rate)
     axes[-1].set_xticks(range(len(sites)), sites)
@@ -69,6 +69,7 @@ def _series(run: RunFolder, sites: Sequence[str]) -> dict[str, list[str | None]]
         "Federated": [FEDERATED if FEDERATED in arms else None for _ in sites],
         "All data pooled": [CENTRALISED if CENTRALISED in arms else None for _ in sites],
         "Own": [LOCAL + site if LOCAL + site in arms else None for site in sites],
+        "Pooled without it": [POOLED_WITHOUT + site if POOLED_WITHOUT + site in arms else None for site in sites],
         "Federated without it": [WITHOUT + site if WITHOUT + site in arms else None for site in sites],
     }
     return {name: row for name, row in series.items() if any(row)}

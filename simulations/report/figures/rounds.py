@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
+from matplotlib.ticker import MaxNLocator
 
 from wardround.simulations.report.figures.style import Picture, arm_colour, canvas, png, site_colour, site_dashes
 from wardround.simulations.report.names import CENTRALISED, FEDERATED, WITHOUT, arm_name, metric_name
@@ -21,30 +22,56 @@ if TYPE_CHECKING:
     Series = npt.NDArray[np.float64]
 
 
+_READ = "Shaded: from the worst to the best hospital (federated); thin lines: the hospitals one by one. "
+
+
 def draw(run: RunFolder) -> list[Picture]:
     """One figure, or none when no round was recorded."""
     arms = [arm for arm in run.results.arms if arm in (FEDERATED, CENTRALISED)]
     arms = arms or [arm for arm in run.results.arms if arm.startswith(WITHOUT)][:4]
     rounds = {arm: [row for row in run.results.rounds if row.arm == arm] for arm in arms}
     rounds = {arm: rows for arm, rows in rounds.items() if rows}
-    if not rounds:
-        return []
+    if not any(row.validation_loss for rows in rounds.values() for row in rows):
+        return _training_loss(run, rounds)
     name = metric_name(run.lookup.main_metric)
     figure, (left, right) = canvas(3.4, columns=2)
     _panel(left, run, rounds, lambda row: row.validation_loss, "Loss")
     _panel(right, run, rounds, lambda row: row.validation_metric, name)
-    right.legend(fontsize=8.5)
+    handles, names = left.get_legend_handles_labels()
+    figure.legend(handles, names, ncols=6, loc="outside upper center")
     left.set_title("Validation loss")
     right.set_title(f"Validation {name}")
-    main = arm_name(next(iter(rounds)))
     return [
         Picture(
             "rounds",
             "How training went",
-            f"By round, on validation patients. Thick line: mean over the hospitals; shaded: from the worst to the best "
-            f"hospital ({main}); thin lines: the hospitals one by one. Several seeds or folds are averaged. Every arm "
-            "has seen the same number of training images at the same round.",
+            "By round, on validation patients. Thick lines: mean over the hospitals. "
+            f"{_READ if FEDERATED in rounds else ''}"
+            "Several seeds or folds are averaged. Every model has seen the same number of training images at the same "
+            "round.",
             f"Curves of validation loss and validation {name} over the rounds for {', '.join(map(arm_name, rounds))}.",
+            png(figure),
+        )
+    ]
+
+
+def _training_loss(run: RunFolder, rounds: dict[str, list[Round]]) -> list[Picture]:
+    """The figure of a study without validation patients; none when there is no training loss either."""
+    known = {arm: [row for row in rows if row.train_loss is not None] for arm, rows in rounds.items()}
+    known = {arm: rows for arm, rows in known.items() if rows}
+    if not known:
+        return []
+    figure, (ax,) = canvas(3.2, width=6.0)
+    _panel(ax, run, known, lambda row: {"training": row.train_loss}, "Loss")
+    ax.set_title("Training loss")
+    ax.legend()
+    return [
+        Picture(
+            "rounds",
+            "How training went",
+            "Mean loss of the training images, by round; this study keeps no patients for validation. Several seeds or "
+            "folds are averaged.",
+            f"Curves of the training loss over the rounds for {', '.join(map(arm_name, known))}.",
             png(figure),
         )
     ]
@@ -58,23 +85,25 @@ def _panel(
     label: str,
 ) -> None:
     sites = run.lookup.test_sites
-    for place, (arm, rows) in enumerate(rounds.items()):
+    for arm, rows in rounds.items():
         numbers, by_site = _by_site(rows, read)
         if not by_site:
             continue
         values = np.stack(list(by_site.values()))
         known = ~np.isnan(values).all(axis=0)
-        if place == 0:
+        if arm == FEDERATED:
             ax.fill_between(numbers[known], *_band(values[:, known]), color=arm_colour(arm), alpha=0.13, linewidth=0)
             for site, series in by_site.items():
-                if site in sites:
-                    style = {"color": site_colour(site, sites), "linestyle": site_dashes(site, sites)}
-                    ax.plot(numbers, series, linewidth=0.9, label=site, **style)
+                style, colour = site_dashes(site, sites), site_colour(site, sites)
+                ax.plot(numbers, series, linewidth=0.9, label=site, color=colour, linestyle=style)
         mean = np.nanmean(values[:, known], axis=0)
-        ax.plot(numbers[known], mean, color=arm_colour(arm), linewidth=2.4, label=arm_name(arm))
+        colour = arm_colour(arm)
+        if arm.startswith(WITHOUT):
+            colour = site_colour(arm.removeprefix(WITHOUT), sites)
+        ax.plot(numbers[known], mean, color=colour, linewidth=2.4, label=arm_name(arm))
     ax.set_xlabel("Round")
     ax.set_ylabel(label)
-    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.xaxis.set_major_locator(MaxNLocator(integer=True))
     ax.grid(visible=True)
 
 

@@ -13,14 +13,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import matplotlib as mpl
 from matplotlib import font_manager
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, WITHOUT
+from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, POOLED_WITHOUT, WITHOUT
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -33,13 +33,20 @@ WIDTH: Final = 9.6
 DPI: Final = 150
 
 FONT_FILE: Final = "DroidSansFallback.ttf"
-FONT_NAME: Final = "Droid Sans Fallback"
+
+_PACKAGE: Final = "wardround.simulations.report"
 
 INK: Final = "#222222"
 GRID: Final = "#dddddd"
 PALE: Final = "#c9c9c9"
 
-_ARMS: Final = {FEDERATED: "#0072b2", CENTRALISED: "#4d4d4d", LOCAL: "#d55e00", WITHOUT: "#009e73"}
+_ARMS: Final = {
+    FEDERATED: "#0072b2",
+    CENTRALISED: "#4d4d4d",
+    LOCAL: "#d55e00",
+    WITHOUT: "#009e73",
+    POOLED_WITHOUT: "#9a9a9a",
+}
 _SITES: Final = (
     "#332288", "#cc6677", "#117733", "#88ccee", "#aa4499", "#999933", "#44aa99", "#882255", "#ddcc77", "#661100",
 )  # fmt: skip
@@ -68,9 +75,7 @@ class Picture:
 
 def arm_colour(arm: str) -> str:
     """The arm's colour; all arms of one site alone share one, likewise all leave-one-out arms."""
-    if arm in _ARMS:
-        return _ARMS[arm]
-    return _ARMS[LOCAL] if arm.startswith(LOCAL) else _ARMS[WITHOUT]
+    return next((colour for kind, colour in _ARMS.items() if arm.startswith(kind)), INK)
 
 
 def site_colour(site: str, sites: Sequence[str]) -> str:
@@ -85,7 +90,7 @@ def site_dashes(site: str, sites: Sequence[str]) -> str:
 
 @cache
 def _register_font() -> None:
-    with as_file(files("wardround.simulations.report") / "fonts" / FONT_FILE) as path:
+    with as_file(files(_PACKAGE) / "fonts" / FONT_FILE) as path:
         font_manager.fontManager.addfont(path)
 
 
@@ -93,35 +98,17 @@ def _register_font() -> None:
 def look() -> Iterator[None]:
     """Draw and save figures inside this, so that they all look alike and find their fonts."""
     _register_font()
-    settings: dict[str, Any] = {
-        "font.family": ["DejaVu Sans", FONT_NAME],
-        "font.size": 9.5,
-        "text.color": INK,
-        "axes.labelcolor": INK,
-        "axes.edgecolor": "#888888",
-        "axes.titlesize": 10.5,
-        "axes.titlelocation": "left",
-        "axes.spines.top": False,
-        "axes.spines.right": False,
-        "axes.axisbelow": True,
-        "xtick.color": INK,
-        "ytick.color": INK,
-        "grid.color": GRID,
-        "grid.linewidth": 0.8,
-        "legend.frameon": False,
-        "text.parse_math": False,
-    }
-    with mpl.rc_context(settings):
+    with as_file(files(_PACKAGE) / "templates" / "figures.mplstyle") as path, mpl.rc_context(fname=path):
         yield
 
 
 def canvas(
-    height: float, *, rows: int = 1, columns: int = 1, width: float = WIDTH, **shared: Any
+    height: float, *, rows: int = 1, columns: int = 1, width: float = WIDTH, shared: bool = False
 ) -> tuple[Figure, list[Axes]]:
-    """A figure with a grid of axes, row by row; ``height`` in inches."""
+    """A figure with a grid of axes, row by row; ``height`` in inches; ``shared`` gives all the same scales."""
     figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
     FigureCanvasAgg(figure)
-    axes = figure.subplots(rows, columns, squeeze=False, **shared)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=shared, sharey=shared)
     return figure, list(axes.ravel())
 
 
