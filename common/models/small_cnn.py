@@ -63,7 +63,7 @@ class SmallCnn(nn.Module):
 
 
 def _block(
-    dimensions: Literal[2, 3], before: int, after: int, *, stride: Literal[1, 2], norm: Literal["group", "batch"]
+    dimensions: Literal[2, 3], before: int, after: int, *, stride: int, norm: Literal["group", "batch"]
 ) -> nn.Sequential:
     flat = dimensions == 2
     convolution = nn.Conv2d if flat else nn.Conv3d

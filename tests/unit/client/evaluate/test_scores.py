@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import roc_auc_score  # type: ignore[import-untyped]
 
 from wardround.client.data.prepare import PreparedSet, prepare
 from wardround.client.data.samples import DataSet, load_data_set

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from monai.metrics import compute_hausdorff_distance, compute_surface_dice
+from monai.metrics.hausdorff_distance import compute_hausdorff_distance
+from monai.metrics.surface_dice import compute_surface_dice
 
 from wardround.client.evaluate.surfaces import score_structure
 
@@ -13,7 +14,7 @@ from wardround.client.evaluate.surfaces import score_structure
 def ellipsoid(size: tuple[int, ...], centre: tuple[float, ...], radii: tuple[float, ...]) -> np.ndarray:
     grid = np.indices(size).astype(float)
     parts = [((axis - c) / r) ** 2 for axis, c, r in zip(grid, centre, radii, strict=True)]
-    return np.sum(parts, axis=0) <= 1
+    return np.asarray(np.sum(parts, axis=0) <= 1)
 
 
 SHAPES = [

@@ -34,7 +34,7 @@ def test_deterministic_and_free_of_the_global_generator(size: tuple[int, ...]) -
     assert not torch.equal(first[0], other[0])
     assert first[0].shape == images.shape
     assert first[1].dtype == torch.uint8
-    assert set(first[1].unique().tolist()) <= {0, 1, 2}
+    assert bool((first[1] <= 2).all())
     assert torch.equal(images, kept_images)
     assert torch.equal(masks, kept_masks)
 

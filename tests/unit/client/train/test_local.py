@@ -42,11 +42,11 @@ def bright_discs(count: int = 24, *, masks: bool = False) -> PreparedSet:
     """Noise; in every second image a bright disc somewhere."""
     generator = np.random.default_rng(0)
     images = generator.normal(size=(count, 1, 16, 16)).astype(np.float32)
-    rows, columns = np.mgrid[:16, :16]
+    rows, columns = np.indices((16, 16))
     truth = np.zeros((count, 16, 16), np.uint8)
     for index in range(0, count, 2):
         row, column = generator.integers(4, 12, size=2)
-        truth[index] = (rows - row) ** 2 + (columns - column) ** 2 < 9
+        truth[index] = np.hypot(rows - row, columns - column) < 3
     images[:, 0] += 4 * truth
     targets = np.zeros((count, 0), np.uint8) if masks else truth.any(axis=(1, 2)).astype(np.uint8)[:, None]
     patients = tuple(f"patient {index}" for index in range(count))
