@@ -48,7 +48,7 @@ def bright_discs(count: int = 24, *, masks: bool = False) -> PreparedSet:
         row, column = generator.integers(4, 12, size=2)
         truth[index] = np.hypot(rows - row, columns - column) < 3
     images[:, 0] += 4 * truth
-    targets = np.zeros((count, 0), np.uint8) if masks else truth.any(axis=(1, 2)).astype(np.uint8)[:, None]
+    targets = np.zeros((count, 0), np.uint8) if masks else np.asarray(truth.any(axis=(1, 2)), np.uint8).reshape(-1, 1)
     patients = tuple(f"patient {index}" for index in range(count))
     return PreparedSet(images, truth if masks else None, targets, patients, tuple(range(2, count + 2)), ())
 
