@@ -15,7 +15,7 @@ from wardround.simulations.sites.phantom import Cohort
 from wardround.simulations.sites.shapes import bar, inside, single
 
 if TYPE_CHECKING:
-    from wardround.simulations.sites.phantom import Phantom
+    from wardround.simulations.sites.phantom import CaseMix, Phantom
     from wardround.simulations.sites.shapes import Array
 
 FIELD_OF_VIEW_MM = 384.0
@@ -26,14 +26,16 @@ BATCH = 64
 """Images drawn at once; bounds memory to a few hundred float32 images."""
 
 
-def draw_chests(phantom: Phantom, patients: int, prevalence: float, rng: np.random.Generator) -> Cohort:
+def draw_chests(
+    phantom: Phantom, patients: int, prevalence: float, case_mix: CaseMix, rng: np.random.Generator
+) -> Cohort:
     """Draw the chest radiographs of one hospital.
 
     Args:
         phantom: Size and images a patient.
         patients: Number of patients.
-        prevalence: Probability that a patient has a finding: a nodule (40%), an opacity (40%) or
-            both (20%). A patient without one has none in any image.
+        prevalence: Probability that a patient has a lesion, in every image.
+        case_mix: Which lesions those patients have.
         rng: The hospital's own generator.
 
     Returns:
@@ -42,7 +44,7 @@ def draw_chests(phantom: Phantom, patients: int, prevalence: float, rng: np.rand
     fewest, most = phantom.images_per_patient
     of_patient = np.repeat(np.arange(patients), rng.integers(fewest, most + 1, size=patients))
     ill = rng.random(patients) < prevalence
-    kind = rng.choice(3, size=patients, p=(0.4, 0.4, 0.2))
+    kind = rng.choice(3, size=patients, p=(case_mix.nodule, case_mix.opacity, case_mix.both))
     nodule, opacity = ill & (kind != 1), ill & (kind != 0)
     anatomy = _anatomy(patients, rng)
     anatomy["nodule"], anatomy["opacity"] = nodule.astype(np.float32), opacity.astype(np.float32)
@@ -73,13 +75,13 @@ _ANATOMY = {
     "clavicle": (-0.78, -0.66),
     "fat": (0.0, 0.12),
     "vessels": (0.06, 0.12),
-    "nodule_radius": (0.07, 0.13),
-    "nodule_density": (0.22, 0.36),
+    "nodule_radius": (0.08, 0.13),
+    "nodule_density": (0.28, 0.42),
     "nodule_side": (-1.0, 1.0),
     "nodule_x": (-0.5, 0.5),
     "nodule_y": (-0.7, 0.5),
-    "opacity_radius": (0.18, 0.32),
-    "opacity_density": (0.24, 0.40),
+    "opacity_radius": (0.20, 0.32),
+    "opacity_density": (0.26, 0.40),
     "opacity_side": (-1.0, 1.0),
     "opacity_x": (-0.4, 0.4),
     "opacity_y": (-0.1, 0.6),

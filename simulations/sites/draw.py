@@ -21,7 +21,8 @@ from wardround.client.data.manifest import (
 from wardround.common.errors import WardroundError
 from wardround.simulations.sites.chest import FIELD_OF_VIEW_MM as CHEST_MM
 from wardround.simulations.sites.chest import draw_chests
-from wardround.simulations.sites.organ import STRUCTURES, FIELD_OF_VIEW_MM, draw_organs
+from wardround.simulations.sites.organ import FIELD_OF_VIEW_MM, STRUCTURES, draw_organs
+from wardround.simulations.sites.phantom import CaseMix
 from wardround.simulations.sites.scanner import Scanner, scan
 from wardround.simulations.sites.write import write_image, write_manifest, write_mask, write_table
 
@@ -70,13 +71,19 @@ def draw(phantom: Phantom, site: VirtualSite, task: Task, folder: Path) -> None:
         ValueError: The site has no number of patients.
     """
     target = phantom_target(phantom, task)
-    if site.patients is None or site.prevalence is None:
-        raise ValueError("a phantom site has patients and prevalence")
-    draw_cohort = draw_chests if phantom.kind == "chest" else draw_organs
-    cohort = draw_cohort(phantom, site.patients, site.prevalence, _generator(phantom.seed, site.name))
+    cohort = _cohort(phantom, site)
     rows = [_write_case(cohort, index, site, folder) for index in range(len(cohort.images))]
     write_table(folder / "table.csv", rows)
     write_manifest(folder / "manifest.toml", _manifest(phantom, site.name, target))
+
+
+def _cohort(phantom: Phantom, site: VirtualSite) -> Cohort:
+    if site.patients is None or site.prevalence is None:
+        raise ValueError("a phantom site has patients and prevalence")
+    rng = _generator(phantom.seed, site.name)
+    if phantom.kind == "organ":
+        return draw_organs(phantom, site.patients, site.prevalence, rng)
+    return draw_chests(phantom, site.patients, site.prevalence, site.case_mix or CaseMix(), rng)
 
 
 def _generator(seed: int, site: str) -> np.random.Generator:

@@ -77,7 +77,7 @@ def _source_folder(source: Source, data_root: Path | None) -> Path:
 
 def _cut(site: VirtualSite, manifest: Manifest, root: Path, table: str, out: Path) -> SiteSource:
     """The part of the source that is this hospital's, through its scanner if it has one."""
-    from wardround.simulations.sites.rescan import rescan
+    from wardround.simulations.sites.rescan import inputs, rescan
     from wardround.simulations.sites.write import write_manifest
 
     folder = out / site.name
@@ -86,6 +86,7 @@ def _cut(site: VirtualSite, manifest: Manifest, root: Path, table: str, out: Pat
     if scanner is None:
         make_once(folder, made_from, lambda draft: write_manifest(draft / "manifest.toml", manifest))
         return SiteSource(folder / "manifest.toml", root)
+    made_from.append(inputs(manifest, root))
     make_once(folder, made_from, lambda draft: rescan(manifest, root, scanner, draft))
     return SiteSource(folder / "manifest.toml", folder)
 

@@ -1,8 +1,9 @@
 """Organ phantoms: volumes of an abdomen with one organ, its vessels and lesions, with their masks.
 
 Coordinates run from -1 to 1 towards the patient's left, front and head; the voxel axes are right,
-anterior, superior (RAS+), so the first one runs against them. Every structure is an ellipsoid, some of them bent or bulging, with a soft edge of about one voxel as partial volumes
-have; the mask is where a structure fills more than half of the voxel.
+anterior, superior (RAS+), so the first one runs against them. Every structure is an ellipsoid, some
+of them bent or bulging, with a soft edge of about one voxel as partial volumes have; the mask is
+where a structure fills more than half of the voxel.
 """
 
 from __future__ import annotations

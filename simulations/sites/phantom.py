@@ -40,6 +40,26 @@ class Phantom(Section):
         return self
 
 
+class CaseMix(Section):
+    """Which lesions those patients of a chest phantom have who have any; probabilities that sum to 1.
+
+    Attributes:
+        nodule: A nodule alone.
+        opacity: An opacity alone.
+        both: One of each.
+    """
+
+    nodule: Annotated[float, Field(ge=0, le=1)] = 0.4
+    opacity: Annotated[float, Field(ge=0, le=1)] = 0.4
+    both: Annotated[float, Field(ge=0, le=1)] = 0.2
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if abs(self.nodule + self.opacity + self.both - 1) > 1e-9:
+            raise ValueError("nodule, opacity and both must sum to 1")
+        return self
+
+
 @dataclass(frozen=True, slots=True)
 class Cohort:
     """The drawn images of one hospital, before its scanner.

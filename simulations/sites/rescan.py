@@ -49,6 +49,20 @@ def rescan(manifest: Manifest, root: Path, scanner: Scanner, folder: Path) -> No
     write_manifest(folder / "manifest.toml", own)
 
 
+def inputs(manifest: Manifest, root: Path) -> list[list[str | int]]:
+    """Name, size in bytes and time of change of every image and mask, in the table's order.
+
+    Raises:
+        WardroundError: WR-1014, a file is missing or outside ``root``; the row is named.
+    """
+    rows, images_root = read_rows(manifest, root)
+    columns = [channel.column for channel in manifest.channels]
+    if isinstance(manifest.target, SegmentationTarget):
+        columns.append(manifest.target.column)
+    files = [_file(row, column, root, images_root) for row in rows for column in columns]
+    return [[path.name, path.stat().st_size, path.stat().st_mtime_ns] for path in files]
+
+
 def _rescan_row(job: _Rescan, row: Row) -> dict[str, str]:
     """The row with its paths changed to the files written into the folder."""
     cells = dict(row.values)
@@ -57,7 +71,7 @@ def _rescan_row(job: _Rescan, row: Row) -> dict[str, str]:
         _rescan_image(job, row, channel, job.folder / cells[channel.column])
     target = job.manifest.target
     if isinstance(target, SegmentationTarget):
-        source = _file(job, row, target.column)
+        source = _file(row, target.column, job.root, job.images_root)
         cells[target.column] = f"mask/row_{row.number:06d}{''.join(source.suffixes)}"
         (job.folder / "mask").mkdir(exist_ok=True)
         shutil.copyfile(source, job.folder / cells[target.column])
@@ -66,7 +80,7 @@ def _rescan_row(job: _Rescan, row: Row) -> dict[str, str]:
 
 def _rescan_image(job: _Rescan, row: Row, channel: Channel, path: Path) -> None:
     try:
-        image = read_image(_file(job, row, channel.column).read_bytes(), channel.format)
+        image = read_image(_file(row, channel.column, job.root, job.images_root).read_bytes(), channel.format)
     except UnusableImageError as error:
         raise WardroundError("WR-1014", f"The {channel.name} of table row {row.number} {error.reason}.") from error
     pixels = single(image.array)
@@ -76,9 +90,9 @@ def _rescan_image(job: _Rescan, row: Row, channel: Channel, path: Path) -> None:
     write_image(path, scan(pixels, job.scanner, site=job.manifest.name, key=key), image.affine)
 
 
-def _file(job: _Rescan, row: Row, column: str) -> Path:
+def _file(row: Row, column: str, root: Path, images_root: Path) -> Path:
     try:
-        path = inside_folder(job.root, job.images_root, row.values[column])
+        path = inside_folder(root, images_root, row.values[column])
     except LeavesRootError as error:
         raise WardroundError("WR-1014", f"The path in column {column} of table row {row.number} {error}.") from error
     if not path.is_file():

@@ -49,6 +49,15 @@ class Source(Section):
     """The ``[simulation.source]`` table: a site manifest without name and ``table.where``.
 
     The sections are those of a site manifest (``deploy/docs/data.md``).
+
+    Attributes:
+        modality: DICOM modality of the images.
+        table: The table all hospitals are cut from.
+        patient: The column that names patients.
+        channels: The images of a sample, in order.
+        target: What is to be predicted.
+        spacing: Pixel size, for PNG.
+        tabular: Typed columns beside the images.
     """
 
     modality: Modality
