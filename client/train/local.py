@@ -99,8 +99,7 @@ def train(
     order = sample_order(indices, seed, start, samples)  # step 1
     with gpu_memory_errors():
         place_model(model, device)
-        weights = class_weights(study, data.targets[indices], None if data.masks is None else data.masks[indices])
-        loss = make_loss(study.training.loss, None if weights is None else weights.to(device.kind))
+        loss = make_loss(study.training.loss, _weights(data, indices, study, device))
         optimizer = make_optimizer(study.training, model.parameters(), learning_rate(study.training, progress))
         import_state(optimizer, optimizer_state or {})
         generator = torch.Generator().manual_seed(_stream_seed(seed, start))
@@ -111,6 +110,13 @@ def train(
         raise WardroundError("WR-1203", f"The training loss is {mean} after {len(cut)} steps.")
     kept = export_state(optimizer) if study.training.optimizer_state == "keep" else {}
     return TrainResult(samples, len(cut), mean, kept, time.perf_counter() - began)
+
+
+def _weights(data: PreparedSet, indices: NDArray[np.int64], study: Study, device: Device) -> torch.Tensor | None:
+    if study.training.class_weight == "none":
+        return None  # without reading the masks
+    masks = None if data.masks is None else data.masks[indices]
+    return class_weights(data.targets[indices], masks, study).to(device.kind)
 
 
 def _steps(

@@ -70,21 +70,19 @@ def dice_ce(logits: torch.Tensor, target: torch.Tensor, weights: torch.Tensor | 
     return cross_entropy + (1.0 - dice).mean()
 
 
-def class_weights(study: Study, targets: NDArray[np.uint8], masks: NDArray[np.uint8] | None) -> torch.Tensor | None:
-    """Inverse-frequency weights of a site's own training targets, or None if the study wants none.
+def class_weights(targets: NDArray[np.uint8], masks: NDArray[np.uint8] | None, study: Study) -> torch.Tensor:
+    """Inverse-frequency weights of a site's own training targets.
 
     A class that is absent at the site has weight 1; no term of the loss meets it.
 
     Args:
-        study: Says whether and for which task.
         targets: ``[N, labels]`` 0/1 of the training images (classification).
-        masks: ``[N, *size]`` class indices of the training images (segmentation).
+        masks: ``[N, *size]`` class indices of the training images; None for classification.
+        study: Says for which task and loss.
 
     Returns:
         Negatives over positives per label for bce, else ``total / (classes * count)`` per class.
     """
-    if study.training.class_weight == "none":
-        return None
     if masks is not None:
         counts = np.bincount(masks.reshape(-1), minlength=study.task.outputs)
         return _inverse(np.full(study.task.outputs, masks.size / study.task.outputs), counts)

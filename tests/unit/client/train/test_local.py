@@ -125,6 +125,17 @@ def test_cosine_schedule_shrinks_the_step() -> None:
     assert moved[1] == pytest.approx(0.0245 * moved[0], rel=0.05)
 
 
+@pytest.mark.parametrize("kind", ["classification", "segmentation"])
+def test_class_weights_change_the_training(kind: str) -> None:
+    data = bright_discs(masks=kind == "segmentation")
+    data.targets[: len(data.targets) // 2] = 0
+    losses = []
+    for weight in ("none", "inverse_frequency"):
+        plan = study(kind, class_weight=weight)
+        losses.append(run(plan, build_model(plan, seed=0), data, samples=8).loss)
+    assert losses[0] != losses[1]
+
+
 def test_divergence_is_refused() -> None:
     data = bright_discs()
     plan = study(learning_rate=1e18, optimizer="sgd")

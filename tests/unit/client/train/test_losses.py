@@ -55,7 +55,7 @@ def test_cross_entropy_reads_one_hot_labels_and_masks_alike() -> None:
     assert float(loss(voxels, torch.tensor([[[0], [1]]], dtype=torch.uint8))) == pytest.approx(wanted, rel=1e-6)
 
 
-def _study(kind: str, target: str | None, labels: list[str], loss: str, weight: str) -> Study:
+def _study(kind: str, target: str | None, labels: list[str], loss: str) -> Study:
     task = {"kind": kind, "labels": labels, "dimensions": 2} | ({} if target is None else {"target": target})
     return build_study(
         {
@@ -66,32 +66,27 @@ def _study(kind: str, target: str | None, labels: list[str], loss: str, weight: 
             "task": task,
             "input": {"size": (8, 8)},
             "model": {"name": "small_cnn"},
-            "training": {"rounds": 1, "epochs": 1, "loss": loss, "class_weight": weight},
+            "training": {"rounds": 1, "epochs": 1, "loss": loss, "class_weight": "inverse_frequency"},
         }
     )
 
 
 def test_class_weights_are_inverse_frequencies() -> None:
     binary = np.array([[1], [0], [0], [0]], np.uint8)
-    weights = class_weights(_study("classification", "binary", ["x"], "bce", "inverse_frequency"), binary, None)
-    assert weights is not None
+    weights = class_weights(binary, None, _study("classification", "binary", ["x"], "bce"))
     assert weights.tolist() == [3.0]
     classes = np.eye(3, dtype=np.uint8)[[0, 0, 0, 1]]
-    plan = _study("classification", "multiclass", ["a", "b", "c"], "cross_entropy", "inverse_frequency")
-    weights = class_weights(plan, classes, None)
-    assert weights is not None
+    plan = _study("classification", "multiclass", ["a", "b", "c"], "cross_entropy")
+    weights = class_weights(classes, None, plan)
     assert weights.tolist() == pytest.approx([4 / 9, 4 / 3, 1.0])
     masks = np.array([[[0, 0], [0, 1]]], np.uint8)
-    plan = _study("segmentation", None, ["s", "t"], "dice_ce", "inverse_frequency")
-    weights = class_weights(plan, np.zeros((1, 0), np.uint8), masks)
-    assert weights is not None
+    plan = _study("segmentation", None, ["s", "t"], "dice_ce")
+    weights = class_weights(np.zeros((1, 0), np.uint8), masks, plan)
     assert weights.tolist() == pytest.approx([4 / 9, 4 / 3, 1.0])
-    assert class_weights(_study("classification", "binary", ["x"], "bce", "none"), binary, None) is None
 
 
 def test_a_label_absent_or_universal_at_the_site_has_weight_one() -> None:
     targets = np.array([[1, 0], [1, 0]], np.uint8)
-    plan = _study("classification", "multilabel", ["a", "b"], "bce", "inverse_frequency")
-    weights = class_weights(plan, targets, None)
-    assert weights is not None
+    plan = _study("classification", "multilabel", ["a", "b"], "bce")
+    weights = class_weights(targets, None, plan)
     assert weights.tolist() == [1.0, 1.0]
