@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING
 
 from wardround.simulations.report.answer_certainty import certainty
 from wardround.simulations.report.answer_outside import left_out, unseen
+from wardround.simulations.report.answer_undefined import what_is_left
 from wardround.simulations.report.lookup import Lookup
 from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, listed, metric_name
-from wardround.simulations.report.outcome import Outcome, judge, short_value, value, verdict
-from wardround.simulations.report.sourced import Quote, Strong, fixed, joined, plain
+from wardround.simulations.report.outcome import Outcome, difference, judge, short_value, value, verdict
+from wardround.simulations.report.sourced import Quote, Strong, fixed, plain
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
@@ -100,7 +101,8 @@ def _headline(lookup: Lookup, better: list[str], worse: list[str], rest: list[st
         where = f"every hospital ({listed(better)})" if everywhere else listed(better)
         return f"Federation helped: its model was better than the hospital's own model at {where}."
     if worse:
-        return f"Federation did not help: its model was worse than the hospital's own model at {listed(worse)}."
+        start = "Federation did not help the hospitals on their own patients: its model was worse than"
+        return f"{start} the hospital's own model at {listed(worse)}."
     if rest:
         return "No hospital could be shown to gain or to lose on its own patients by taking part."
     return "Whether federation helped cannot be tested with these patients; what follows describes what was measured."
@@ -162,26 +164,14 @@ def _against_alone(lookup: Lookup) -> tuple[Sentence, ...]:
     sentences: list[Sentence] = []
     for site, test in spelt.items():
         sentences.append(_site_sentence(lookup, site, test, LOCAL + site, "alone"))
-        if judge(test.row) is Outcome.UNDEFINED and lookup.main_metric == "auroc":
-            sentences += _sensitivity(lookup, site)
+        if judge(test.row) is Outcome.UNDEFINED:
+            sentences += what_is_left(lookup, site, {"federated": FEDERATED, "alone": LOCAL + site})
     if len(spelt) < len(own):
         sentences.append(("The other hospitals are in the table of comparisons.",))
     missing = [site for site in lookup.training_sites if site not in own]
     if missing and own:
         sentences.append((f"For {listed(missing)} there is no comparison.",))
     return tuple(sentences)
-
-
-def _sensitivity(lookup: Lookup, site: str) -> tuple[Sentence, ...]:
-    """What can still be said at a site whose patients all have, or all lack, the label."""
-    for metric in ("sensitivity", "specificity"):
-        federated, alone = lookup.metric(FEDERATED, site, metric), lookup.metric(LOCAL + site, site, metric)
-        if federated is None or alone is None or federated.row.value is None or alone.row.value is None:
-            continue
-        pair: Sentence = ("federated ", *value(federated), ", alone ", *value(alone))
-        caution = "; without the other class a model that always gives the same answer would look perfect."
-        return ((Strong(site), f": only {metric_name(metric).lower()} can be given: ", *pair, caution),)
-    return ()
 
 
 def _site_sentence(lookup: Lookup, site: str, test: FoundTest, other: str, word: str) -> Sentence:
@@ -201,8 +191,11 @@ def _losers(lookup: Lookup) -> tuple[Sentence, ...]:
     own = _own(lookup)
     losers = {site: test for site, test in own.items() if judge(test.row) is Outcome.WORSE}
     if losers:
-        parts = [(f"{site} (", *verdict(test), ")") for site, test in losers.items()]
-        return (("Compared with its own model: ", *joined(parts, "; "), "."), *_lowest(own, skip=set(losers)))
+        parts = [
+            (Strong(site), " loses compared with its own model: ", *difference(test), ".")
+            for site, test in losers.items()
+        ]
+        return (*parts, *_lowest(own, skip=set(losers)))
     if not own:
         return ()
     return (("No hospital is shown to lose.",), *_lowest(own, skip=set()))

@@ -41,7 +41,8 @@ def _main_rows(lookup: Lookup) -> list[FoundMetric]:
 
 
 def _patients(lookup: Lookup) -> tuple[Sentence, ...]:
-    counted = [(item.row.test_site, whole(item.row.patients, f"{item.source}/patients")) for item in _main_rows(lookup)]
+    rows = [lookup.most_patients(item.row.arm, item.row.test_site) for item in _main_rows(lookup)]
+    counted = [(item.row.test_site, whole(item.row.patients, f"{item.source}/patients")) for item in rows]
     if not counted:
         return ()
     phrases: list[str | Number | Quote] = ["Test patients: "]

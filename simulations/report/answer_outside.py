@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from wardround.simulations.report.answer_undefined import undefined, what_is_left
 from wardround.simulations.report.names import (
     CENTRALISED,
     FEDERATED,
@@ -29,8 +30,13 @@ def unseen(lookup: Lookup) -> tuple[Sentence, ...]:
         found = lookup.metric(FEDERATED, site)
         if found is None:
             continue
+        if found.row.value is None:
+            sentences.append((Strong(site), ", never trained on: ", *undefined(found), "."))
+            sentences += what_is_left(lookup, site, {"federated": FEDERATED, "pooled": CENTRALISED})
+            continue
         sentences.append((Strong(site), ", never trained on: federated ", *value(found), *_others(lookup, site), "."))
-        sentences += _shown(lookup.against(FEDERATED, site))
+        tests = lookup.against(FEDERATED, site)
+        sentences += _shown([test for test in tests if not test.row.b.startswith((WITHOUT, POOLED_WITHOUT))])
     return tuple(sentences)
 
 
@@ -117,6 +123,8 @@ def _left_out_site(lookup: Lookup, site: str, test: FoundTest | None) -> list[Se
     found = lookup.metric(WITHOUT + site, site)
     if found is None:
         return []
+    if found.row.value is None:
+        return [(Strong(site), ": ", *undefined(found), ".")]
     full = lookup.metric(FEDERATED, site) if lookup.has_federated else None
     extra: Sentence = (", with it ", *short_value(full)) if full else ()
     sentence: Sentence = (Strong(site), ": federation without it ", *value(found), *extra, *_rivals(lookup, site), ".")

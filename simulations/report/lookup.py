@@ -8,12 +8,16 @@ from typing import TYPE_CHECKING, Final
 
 from wardround.simulations.report.names import FAMILIES, FEDERATED, LOCAL, SUMMARIES, WITHOUT, arm_name
 from wardround.simulations.report.sourced import pointer
+from wardround.simulations.statistics import comparisons, rows
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wardround.common.study import Study
     from wardround.simulations.results import Metric, Results, Test
+
+NOT_SCORED: Final = (rows.NOT_SCORED, comparisons.NOT_SCORED)
+"""Reasons of rows that stand for something that was not measured at all."""
 
 _PRIMARY_TEST = {"auroc": "clustered_delong", "dice": "wilcoxon"}
 INTERVAL_TEST: Final = "stratified_bootstrap"
@@ -123,6 +127,8 @@ class Lookup:
     def _metric_index(self) -> dict[tuple[str, str, str, str], list[FoundMetric]]:
         index: dict[tuple[str, str, str, str], list[FoundMetric]] = {}
         for place, row in enumerate(self.results.metrics):
+            if row.value is None and row.reason in NOT_SCORED:
+                continue
             key = (row.arm, row.test_site, row.metric, row.label)
             index.setdefault(key, []).append(FoundMetric(row, pointer("metrics", place)))
         return index
@@ -136,12 +142,25 @@ class Lookup:
             return pooled[0]
         return found[0] if len(found) == 1 else None
 
+    def most_patients(self, arm: str, site: str) -> FoundMetric:
+        """The row of the arm at the site with most patients: all of its test patients.
+
+        Raises:
+            ValueError: The arm has no row at the site.
+        """
+        found = [items for key, items in self._metric_index.items() if key[:2] == (arm, site)]
+        return max((item for items in found for item in items), key=lambda item: item.row.patients)
+
     @cached_property
     def _test_index(self) -> dict[tuple[str, str, str], FoundTest]:
         index: dict[tuple[str, str, str], FoundTest] = {}
         wanted = {_PRIMARY_TEST[self.main_metric], INTERVAL_TEST}
         for place, row in enumerate(self.results.tests):
-            if row.test in wanted and (row.metric, row.label) == (self.main_metric, self.main_label):
+            if (
+                row.reason not in NOT_SCORED
+                and row.test in wanted
+                and (row.metric, row.label) == (self.main_metric, self.main_label)
+            ):
                 index.setdefault((row.a, row.b, row.test_site), FoundTest(row, pointer("tests", place)))
         return index
 
@@ -151,6 +170,11 @@ class Lookup:
         Clustered DeLong for AUROC, Wilcoxon for Dice; the stratified bootstrap for summaries over sites.
         """
         return self._test_index.get((a, b, site))
+
+    def shown_tests(self) -> list[FoundTest]:
+        """Every comparison of two arms that were both scored."""
+        tests = enumerate(self.results.tests)
+        return [FoundTest(row, pointer("tests", place)) for place, row in tests if row.reason not in NOT_SCORED]
 
     def against(self, a: str, site: str) -> list[FoundTest]:
         """Every comparison of arm ``a`` on one site's test patients, in the run's order."""

@@ -104,8 +104,8 @@ def verdict(found: FoundTest) -> Sentence:
         reason = Quote(found.row.reason or "no reason recorded", f"{found.source}/reason")
         return ("not tested: ", reason, ". Measured difference ", *difference(found))
     words = {
-        Outcome.BETTER: "better by ",
-        Outcome.WORSE: "worse by ",
+        Outcome.BETTER: "better: ",
+        Outcome.WORSE: "worse: ",
         Outcome.NOT_SHOWN: "no difference could be shown: ",
     }
     return (words[outcome], *difference(found))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
+from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -105,6 +106,6 @@ def interval(bounds: tuple[float, float], source: str, *, places: int = 3, signe
 
 
 def pointer(*parts: str | int, file: str = "results.json") -> str:
-    """``file#/part/part`` with RFC 6901 escapes."""
-    escaped = (str(part).replace("~", "~0").replace("/", "~1") for part in parts)
+    """``file#/part/part``: a JSON pointer as the fragment of a URI (RFC 6901 section 6), so free of blanks."""
+    escaped = (quote(str(part).replace("~", "~0").replace("/", "~1")) for part in parts)
     return f"{file}#" + "".join(f"/{part}" for part in escaped)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from wardround.simulations.report.lookup import INTERVAL_TEST
 from wardround.simulations.report.names import (
     FEDERATED,
     LOCAL,
@@ -94,11 +95,13 @@ def headline_table(lookup: Lookup) -> Table:
     summaries = [name for name in ("mean", "worst") if lookup.has_federated]
     rows = []
     notes: dict[str, None] = {}
+    told: set[tuple[int, str]] = set()
     for line in lookup.lines():
         cells = [
             metric_cell(lookup.line_metric(line, site), _foreign(lookup, line.arms.get(site), site)) for site in sites
         ]
         arm = next(iter(line.arms.values()), "")
+        cells = [_once(cell, column, told) for column, cell in enumerate(cells)]
         over_sites = [metric_cell(lookup.metric(arm, name) if line.summarised else None) for name in summaries]
         notes |= dict.fromkeys(plain(cell.note) for cell in over_sites if cell.note)
         cells += [replace(cell, note=()) for cell in over_sites]
@@ -111,6 +114,15 @@ def headline_table(lookup: Lookup) -> Table:
         ("Model", *sites, *summaries),
         tuple(rows),
     )
+
+
+def _once(cell: Cell, column: int, told: set[tuple[int, str]]) -> Cell:
+    """The cell without its note when the column has said the same already."""
+    key = (column, plain(cell.note))
+    if key in told:
+        return replace(cell, note=())
+    told.add(key)
+    return cell
 
 
 def _foreign(lookup: Lookup, arm: str | None, site: str) -> str:
@@ -139,33 +151,34 @@ def detail_table(lookup: Lookup) -> Table:
 
 def comparison_table(lookup: Lookup) -> Table:
     """Every comparison of the run; the first model is named once when it is always the same."""
-    tests = lookup.results.tests
-    same = len({row.a for row in tests}) == 1
-    first = arm_name(tests[0].a).lower() if same else "first"
-    rows = tuple(_comparison(row, pointer("tests", place), same=same) for place, row in enumerate(tests))
+    tests = lookup.shown_tests()
+    same = len({found.row.a for found in tests}) == 1
+    first = arm_name(tests[0].row.a).lower() if same else "first"
     header = ("with", "at", "Test", "Patients", "Difference", "95% interval", "p", "p, Holm", "Shows")
     return Table(
         f"Every comparison that was made. Difference: {first} minus the model named here, in the unit of the metric "
-        f"({metric_name(lookup.main_metric)}). The last column says what may be concluded about the {first} model.",
+        f"({metric_name(lookup.main_metric)}). The last column says what may be concluded about the {first} model. "
+        "Mean and worst are compared by their interval alone, over the hospitals where the metric is defined.",
         ("Compared with", *header[1:]) if same else ("Compared", *header),
-        rows,
+        tuple(_comparison(found.row, found.source, same=same) for found in tests),
         texts=(0, 1, 2, 8) if same else (0, 1, 2, 3, 9),
     )
 
 
 def _comparison(row: Test, source: str, *, same: bool) -> tuple[Cell, ...]:
     names = (row.b,) if same else (row.a, row.b)
-    reason: Sentence = (Quote(row.reason, f"{source}/reason"),) if row.reason else ()
+    told = row.test == INTERVAL_TEST and row.difference is not None  # the caption says the reason
+    reason: Sentence = (Quote(row.reason, f"{source}/reason"),) if row.reason and not told else ()
     outcome = judge(row)
     return (
         *(text(arm_name(arm), "arm") for arm in names),
-        text(site_name(row.test_site)),
-        text(TESTS.get(row.test, row.test)),
+        text(site_name(row.test_site), "wide"),
+        text(TESTS.get(row.test, row.test), "wide"),
         Cell((whole(row.patients, f"{source}/patients"),)),
         *_difference(row, source),
         Cell((p_value(row.p, f"{source}/p"),) if row.p is not None else (DASH,)),
         Cell((p_value(row.p_holm, f"{source}/p_holm"),) if row.p_holm is not None else (DASH,)),
-        Cell((_SHOWS[outcome],), note=reason, classes=outcome.name.lower()),
+        Cell((_SHOWS[outcome],), note=reason, classes=f"wide {outcome.name.lower()}"),
     )
 
 

@@ -93,7 +93,7 @@ def person_study(**fields: Any) -> Study:
             "claim": "How a model does at a scanner that it has never seen.",
             "limits": "One person a site: nothing can be said about populations.",
             "sites": ["site1", "site2", "site3", "site4"],
-            "task": {"kind": "segmentation", "labels": ["cord"], "dimensions": 2},
+            "task": {"kind": "segmentation", "labels": ["grey matter", "white/other ~ matter"], "dimensions": 2},
             "input": {"size": [64, 64]},
             "model": {"name": "unet"},
             "training": {"rounds": 5, "epochs": 10, "loss": "dice_ce"},

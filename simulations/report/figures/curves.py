@@ -140,7 +140,7 @@ def _calibration_panel(ax: Axes, run: RunFolder, of: Scored, site: str, label: i
     ax.plot([0, 1], [0, 1], color=GRID, linewidth=1)
     ax.vlines(curve.x, curve.low, curve.high, color=colour, linewidth=1, alpha=0.6)
     ax.plot(curve.x, curve.y, color=colour, linewidth=1.3)
-    ax.scatter(curve.x, curve.y, s=12 + 160 * curve.images / curve.images.sum(), color=colour)
+    ax.scatter(curve.x, curve.y, s=12 + 160 * curve.images / curve.images.sum(), color=colour, clip_on=False, zorder=3)
     ax.set_xlim(-0.02, 1.02)
     ax.set_ylim(-0.02, 1.02)
     ax.set_aspect("equal")

@@ -86,7 +86,7 @@ def _panel(
 ) -> None:
     sites = run.lookup.test_sites
     for arm, rows in rounds.items():
-        numbers, by_site = _by_site(rows, read)
+        numbers, by_site = _by_site(rows, read, sites)
         if not by_site:
             continue
         values = np.stack(list(by_site.values()))
@@ -108,7 +108,7 @@ def _panel(
 
 
 def _by_site(
-    rows: Sequence[Round], read: Callable[[Round], dict[str, float] | dict[str, float | None]]
+    rows: Sequence[Round], read: Callable[[Round], dict[str, float] | dict[str, float | None]], sites: Sequence[str]
 ) -> tuple[Series, dict[str, Series]]:
     """Round numbers and, by site, the mean over seeds and folds in each round; NaN where there is none."""
     numbers = sorted({row.round for row in rows})
@@ -119,9 +119,13 @@ def _by_site(
                 found.setdefault(site, {}).setdefault(row.round, []).append(value)
     series = {
         site: np.array([np.mean(values[number]) if number in values else np.nan for number in numbers])
-        for site, values in found.items()
+        for site, values in sorted(found.items(), key=lambda item: _place(item[0], sites))
     }
     return np.array(numbers, dtype=np.float64), series
+
+
+def _place(site: str, sites: Sequence[str]) -> int:
+    return sites.index(site) if site in sites else len(sites)
 
 
 def _band(values: Series) -> tuple[Series, Series]:

@@ -87,9 +87,9 @@ def about(given_answer: Answer, question: str) -> str:
 
 
 def test_gain_everywhere_names_every_hospital() -> None:
-    assert first(own(BETTER, BETTER, BETTER)) == (
-        "Federation helped: its model was better than the hospital's own model at every hospital (north, south and lake)."
-    )
+    text = first(own(BETTER, BETTER, BETTER))
+    assert text.startswith("Federation helped: its model was better than the hospital's own model at every hospital")
+    assert "(north, south and lake)" in text
 
 
 def test_gain_at_one_hospital_says_what_is_open_at_the_others() -> None:
@@ -108,12 +108,10 @@ def test_gain_and_loss_are_both_in_the_first_sentence() -> None:
 
 def test_loss_names_the_hospital_and_the_loss_with_its_interval() -> None:
     found = own(OPEN, WORSE, OPEN)
-    assert first(found).startswith(
-        "Federation did not help: its model was worse than the hospital's own model at south."
-    )
-    loss = about(found, "Who loses")
-    assert "south (worse by \N{MINUS SIGN}0.050 (95% interval \N{MINUS SIGN}0.090 to \N{MINUS SIGN}0.010" in loss
-    assert "p 0.004" in loss
+    assert first(found).startswith("Federation did not help the hospitals on their own patients")
+    assert "worse than the hospital's own model at south." in first(found)
+    loss = about(found, "Who loses").replace("\N{MINUS SIGN}", "-")
+    assert "south loses compared with its own model: -0.050 (95% interval -0.090 to -0.010, p 0.004" in loss
 
 
 def test_nothing_shown_is_not_called_equal() -> None:
@@ -200,5 +198,5 @@ def test_better_is_never_said_without_p_and_interval(
     supported = p is not None and p < 0.05
     above = difference > 0 and (interval is None or interval[0] > 0)
     below = difference < 0 and (interval is None or interval[1] < 0)
-    assert ("better by" in text) is (supported and above)
-    assert ("worse by" in text) is (supported and below)
+    assert ("better: " in text) is (supported and above)
+    assert ("worse: " in text) is (supported and below)

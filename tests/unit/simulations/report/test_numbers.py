@@ -6,6 +6,7 @@ import json
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import pytest
 from fakes.run_folder import build_classification
@@ -60,7 +61,7 @@ def at(content: dict[str, Any], source: str) -> Any:
     file, _, pointer = source.partition("#")
     value = content[file]
     for part in pointer.split("/")[1:]:
-        key = part.replace("~1", "/").replace("~0", "~")
+        key = unquote(part).replace("~1", "/").replace("~0", "~")
         value = value[int(key)] if isinstance(value, list) else value[key]
     return value
 

@@ -106,11 +106,14 @@ def test_chinese_labels_are_drawn_with_a_font_that_has_them(tmp_path: Path) -> N
 
 def test_a_letter_that_no_font_has_is_noticed() -> None:
     """Positive control of the test above: matplotlib does warn when a glyph is missing."""
-
     with look(), pytest.warns(UserWarning, match="missing from font"):
-        figure, (ax,) = canvas(2.0)
-        ax.set_title("\U000131a0")
-        png(figure)
+        _title("\U000131a0")
+
+
+def _title(text: str) -> bytes:
+    figure, (ax,) = canvas(2.0)
+    ax.set_title(text)
+    return png(figure)
 
 
 @pytest.mark.parametrize("name", ["study.json", "settings.json", "results.json", "cases.csv"])
