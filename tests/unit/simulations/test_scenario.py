@@ -1,12 +1,14 @@
 """Scenario files: what is refused, what comes with wardround, and which arms are trained."""
 
 import copy
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId
 from wardround.common.study import parse_toml
 from wardround.simulations.scenario import SCENARIOS, build_scenario, load_scenario, scenario_names
 
@@ -151,3 +153,12 @@ def test_a_site_that_does_not_exist_is_a_bug() -> None:
     assert scenario.site(scenario.sites[0]).name == "nih_cc"
     with pytest.raises(ValueError, match="no site"):
         scenario.site("elsewhere")
+
+
+def test_the_example_in_the_documentation_is_a_scenario(root: Path) -> None:
+    page = (root / "deploy" / "docs" / "scenarios.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```toml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
+    fields = {**fields_of("cxr"), "sites": ["north", "south"], "simulation": parse_toml(example)["simulation"]}
+    scenario = build_scenario(fields)
+    assert scenario.unseen == ("elsewhere",)
+    assert scenario.site(SiteId("south")).scanner is not None
