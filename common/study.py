@@ -24,8 +24,6 @@ from wardround.common.ids import SiteId, StudyId
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pydantic_core import ErrorDetails
-
 M = TypeVar("M", bound=BaseModel)
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_.-]{0,63}$")]
@@ -351,7 +349,7 @@ def validated(model: type[M], fields: Mapping[str, Any], code: str, what: str) -
         raise WardroundError(code, f"{what} is not valid: {found}.") from None
 
 
-def _mistake(item: ErrorDetails) -> str:
+def _mistake(item: Mapping[str, Any]) -> str:
     place = ".".join(str(part) for part in item["loc"])
     reason = re.sub(r"^Value error, ", "", item["msg"])
     return f"{place}: {reason}" if place else reason

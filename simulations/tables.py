@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -30,27 +31,27 @@ def main_metrics(results: Results) -> dict[tuple[str, str], Metric]:
 
 
 def show_gain(results: Results) -> None:
-    """Arms by sites in the main metric, federated first: what federation gained."""
+    """Arms by sites in the main metric, federated first, then what federation gained; 80 columns suffice."""
     found = main_metrics(results)
-    sites = list(dict.fromkeys(site for _, site in found))
-    table = Table(title=f"{results.study.name}: {MAIN[results.study.task]} by test site (95% interval)")
-    table.add_column("trained")
+    sites = [site for site in dict.fromkeys(site for _, site in found) if site != "spread"]
+    table = Table(title=f"{results.study.name}: {MAIN[results.study.task]} on the test patients of", box=SIMPLE)
+    table.add_column("trained on", no_wrap=True)
     for site in sites:
         table.add_column(site, justify="right")
     for arm in results.arms:
-        table.add_row(arm, *(_cell(found.get((arm, site))) for site in sites))
+        table.add_row(arm, *(_value(found.get((arm, site))) for site in sites))
     Console().print(table)
     _show_differences(results)
 
 
 def _show_differences(results: Results) -> None:
-    table = Table(title="Federated minus each hospital's own model, on that hospital's patients")
+    table = Table(title="Federated minus each hospital's own model, on its own test patients", box=SIMPLE)
     for name in ("hospital", "difference", "95% interval", "test", "p (Holm)"):
-        table.add_column(name, justify="left" if name in ("hospital", "test") else "right")
+        table.add_column(name, justify="left" if name in ("hospital", "test") else "right", no_wrap=name != "p (Holm)")
     for test in results.tests:
         if test.a == "federated" and test.b == f"local/{test.test_site}":
             ends = "" if test.ci95 is None else f"{test.ci95[0]:+.3f} to {test.ci95[1]:+.3f}"
-            p = (test.reason or "") if test.p_holm is None else f"{test.p_holm:.3f}"
+            p = "–" if test.p_holm is None else f"{test.p_holm:.3f}"
             gain = "undefined" if test.difference is None else f"{test.difference:+.3f}"
             table.add_row(test.test_site, gain, ends, test.test.replace("_", " "), p)
     if table.row_count:
@@ -116,6 +117,10 @@ def read_results(run: Path) -> Results:
 
 def _plain(row: Metric | None) -> dict[str, Any] | None:
     return None if row is None else {"value": row.value, "ci95": row.ci95, "reason": row.reason}
+
+
+def _value(row: Metric | None) -> str:
+    return "–" if row is None or row.value is None else f"{row.value:.3f}"
 
 
 def _cell(row: Metric | None) -> str:
