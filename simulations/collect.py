@@ -1,4 +1,4 @@
-"""From finished jobs to ``cases.csv``, ``rounds.jsonl``, ``data.json``, ``results.json`` and ``metrics.csv``."""
+"""From finished jobs to ``cases.csv``, ``rounds.jsonl``, ``results.json`` and ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from wardround.client.data.report import data_report
+from wardround.client.data.split import Parts
 from wardround.client.home import write_atomically
 from wardround.simulations.job import load_model
 from wardround.simulations.results import Metric, Model, Privacy, Results, Round, StudySummary
@@ -45,6 +46,7 @@ def collect_results(
         seeds=list(request.seeds),
         folds=request.folds,
         data={site: hospital.data.data[0].digest for site, hospital in hospitals.items()},
+        hospitals=_data_reports(request, hospitals),
         status="completed_with_losses" if any(row.dropped for row in rounds) else "completed",
         arms=arms,
         metrics=metric_rows(cases, request.study, arms, list(scenario.sites)),
@@ -59,7 +61,6 @@ def collect_results(
     pd.DataFrame([row.model_dump() for row in results.metrics], columns=list(Metric.model_fields)).to_csv(
         run / "metrics.csv", index=False
     )
-    _write(run / "data.json", _data_reports(request, hospitals))
     return results
 
 
@@ -115,7 +116,9 @@ def _reported_model(jobs: Sequence[Job], run: Path) -> Model | None:
 def _data_reports(request: RunRequest, hospitals: Mapping[SiteId, VirtualHospital]) -> dict[str, Any]:
     reports: dict[str, Any] = {}
     for site, hospital in hospitals.items():
-        parts = hospital.data.parts(request.study, 0, request.folds)
+        whole = site not in request.study.sites or request.simulation.protocol == "leave-one-site-out"
+        samples = len(hospital.data.prepared.rows)
+        parts = Parts.all_test(samples) if whole else hospital.data.parts(request.study, 0, request.folds)
         report = data_report(hospital.data.data[0], hospital.data.each[0], parts)
         reports[site] = report | {"trained": site in request.study.sites}
     return reports

@@ -14,6 +14,7 @@ from wardround.simulations.collect import collect_results
 from wardround.simulations.examples import write_examples
 from wardround.simulations.hospitals import build_hospitals
 from wardround.simulations.pool import run_jobs
+from wardround.simulations.progress import QuietProgress
 from wardround.simulations.report.write import write_report
 from wardround.simulations.run_folder import RunRequest, open_run, write_settings
 
@@ -48,7 +49,13 @@ class Progress(Protocol):
 
 
 def new_request(
-    scenario: Scenario, data_root: Path | None, *, seeds: int, folds: int, device: str, threads: int
+    scenario: Scenario,
+    data_root: Path | None = None,
+    *,
+    seeds: int = 1,
+    folds: int = 1,
+    device: str = "auto",
+    threads: int = 1,
 ) -> RunRequest:
     """What a run is asked for.
 
@@ -73,18 +80,19 @@ def new_request(
     )
 
 
-def simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
+def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Progress | None = None) -> Results:
     """Run a simulation, or what is left of it, and write the whole run folder.
 
     Args:
         request: What to run.
         run: The run folder; new, empty, or of the same request.
         workers: Arms that run side by side, each in its own process.
-        progress: Is told how far it is.
+        progress: Is told how far it is; None for nobody.
 
     Raises:
         WardroundError: The folder, the data, the device or a study run is refused or failed.
     """
+    progress = progress or QuietProgress()
     device = choose_device(request.device)
     open_run(run, request)
     write_settings(run, request, workers=workers, device=device.description)

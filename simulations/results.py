@@ -6,7 +6,7 @@ never 0.5; a row pooled over seeds or folds has them None.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -30,7 +30,8 @@ class Metric(Row):
     """One metric of one arm's model on one site's test patients.
 
     Attributes:
-        arm: ``federated``, ``centralised``, ``local/<site>`` or ``leave-one-out/<site>``.
+        arm: ``federated``, ``centralised``, ``local/<site>``, ``leave-one-out/<site>`` or
+            ``centralised-leave-one-out/<site>``.
         test_site: Whose test patients; ``mean``, ``worst`` and ``spread`` (standard deviation)
             summarise the training sites.
         label: The class, ``mean`` over classes, or ``all``.
@@ -115,13 +116,20 @@ class Model(Row):
 
 
 class Results(Row):
-    """The whole of ``results.json``."""
+    """The whole of ``results.json``.
+
+    Attributes:
+        data: Digest of each site's data.
+        hospitals: The data report of each site: patients, images, parts, classes, intensities,
+            geometry (``wardround.client.data.report``), and whether the study trained on it.
+    """
 
     schema_: Literal[1] = Field(alias="schema", default=1)
     study: StudySummary
     seeds: list[int]
     folds: int
     data: dict[str, str]
+    hospitals: dict[str, dict[str, Any]] = Field(default_factory=dict)
     status: Literal["completed", "completed_with_losses"]
     arms: list[str]
     metrics: list[Metric]

@@ -64,7 +64,6 @@ class RunFolder:
         settings: Versions, threads, seeds, device.
         results: ``results.json``.
         cases: ``cases.csv``; a column without a value in it may be missing.
-        data: The data report of each site, empty when the folder has none.
         examples: Cases to look at, by file name.
         lookup: Results and study, with questions about them.
     """
@@ -73,8 +72,12 @@ class RunFolder:
     settings: Mapping[str, Any]
     results: Results
     cases: pd.DataFrame
-    data: Mapping[str, Any]
     examples: tuple[Example, ...]
+
+    @property
+    def data(self) -> Mapping[str, Any]:
+        """The data report of each site; empty when the run has none."""
+        return self.results.hospitals
 
     @property
     def lookup(self) -> Lookup:
@@ -94,7 +97,6 @@ def load_run(run: Path) -> RunFolder:
         settings=_json(run / "settings.json"),
         results=load_results(run),
         cases=_cases(run / "cases.csv"),
-        data=_json(run / "data.json") if (run / "data.json").exists() else {},
         examples=tuple(_example(path) for path in sorted((run / "examples").glob("*.npz"))),
     )
 

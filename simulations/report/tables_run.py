@@ -48,7 +48,7 @@ def data_table(run: RunFolder) -> Table | None:
 
 
 def _data(*parts: str) -> str:
-    return pointer(*parts, file="data.json")
+    return pointer("hospitals", *parts)
 
 
 def _pair(entries: Mapping[str, Any], key: str, source: str) -> Cell:

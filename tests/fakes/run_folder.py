@@ -425,6 +425,7 @@ def _write(run: Path, draft: Draft, histogram: tuple[float, float]) -> Path:
         seeds=draft.seeds,
         folds=draft.folds,
         data={site: entry["digest"] for site, entry in data.items()},
+        hospitals=data,
         status="completed",
         arms=draft.arms,
         metrics=draft.metrics,
@@ -436,7 +437,6 @@ def _write(run: Path, draft: Draft, histogram: tuple[float, float]) -> Path:
     )
     (run / "study.json").write_bytes(draft.study.canonical())
     (run / "results.json").write_text(results.model_dump_json(by_alias=True), encoding="utf-8")
-    (run / "data.json").write_text(json.dumps(data), encoding="utf-8")
     settings = {
         "versions": {"wardround": "0.1.0", "torch": "2.13.0"},
         "device": "cpu",

@@ -80,14 +80,14 @@ def test_every_arm_does_equal_work(finished: tuple[Path, Results]) -> None:
 def test_all_patients_of_an_unseen_hospital_are_scored_and_test_patients_elsewhere(
     finished: tuple[Path, Results],
 ) -> None:
-    folder, _ = finished
+    folder, results = finished
     cases = pd.read_csv(folder / "cases.csv")
     patients = cases[cases["arm"] == "federated"].groupby("test_site")["patient"].nunique()
     assert patients["island"] == 10
     assert patients["north"] == 8
-    data = json.loads((folder / "data.json").read_text())
-    assert data["north"]["trained"]
-    assert not data["island"]["trained"]
+    north, island = results.hospitals["north"], results.hospitals["island"]
+    assert (north["trained"], north["parts"]["test"][0]) == (True, 8)
+    assert (island["trained"], island["parts"]["test"][0], island["parts"]["train"][0]) == (False, 10, 0)
 
 
 def test_no_raw_patient_id_reaches_the_run_folder_tables(finished: tuple[Path, Results]) -> None:
@@ -97,7 +97,7 @@ def test_no_raw_patient_id_reaches_the_run_folder_tables(finished: tuple[Path, R
         row["patient"] for table in tables for row in csv.DictReader(table.open(encoding="utf-8")) if "patient" in row
     }
     assert raw, "the positive control: the hospitals' own tables do hold patient ids"
-    written = "".join((folder / name).read_text() for name in ("cases.csv", "results.json", "report.html", "data.json"))
+    written = "".join((folder / name).read_text() for name in ("cases.csv", "results.json", "report.html"))
     assert not [patient for patient in raw if patient in written]
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VOID = {"meta", "img", "br", "link"}
-FILES = ("results.json", "study.json", "settings.json", "data.json")
+FILES = ("results.json", "study.json", "settings.json")
 
 
 class Page(HTMLParser):
