@@ -106,11 +106,14 @@ class Hospital:
         study = self._study(question)
         if self.home.site not in study.sites:
             raise WardroundError("WR-1306", f"{self.home.site} is not one of the study's training sites.")
+        if question.rounds != study.training.rounds or question.round > question.rounds:
+            raise WardroundError("WR-1301", f"Round {question.round} of {question.rounds} is not one of the study's.")
         data = self.data(study)
         parts = data.parts(study, question.fold, question.folds)
         model = self._model(study)
         model.load(vector, question.layout)
-        validation = validation_summary(model.module, data.prepared, parts.validation, study, self.device)
+        wanted = parts.validation if question.validate_first else parts.validation[:0]
+        validation = validation_summary(model.module, data.prepared, wanted, study, self.device)
         result = train(
             model.module,
             data.prepared,
@@ -196,6 +199,8 @@ class Hospital:
     def _optimizer_state(self, question: Train, study: Study) -> Mapping[str, NDArray[np.float32]] | None:
         last = self._last
         if study.training.optimizer_state == "reset" or last is None or last.run != question.run:
+            return None
+        if last.round >= question.round:  # the run was started again from an earlier round
             return None
         return last.optimizer_state
 

@@ -290,6 +290,7 @@ class Study(Section):
             raise ValueError("selection.rule 'validation' needs split.validation above 0")
         if self.aggregation.min_sites > len(self.sites):
             raise ValueError("aggregation.min_sites is larger than the number of sites")
+        self.canonical()
         return self
 
     @property
@@ -298,8 +299,15 @@ class Study(Section):
         return tuple(SiteId(site) for site in self.sites)
 
     def canonical(self) -> bytes:
-        """RFC 8785 canonical JSON of the study (UTF-8)."""
-        return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
+        """RFC 8785 canonical JSON of the study (UTF-8).
+
+        Raises:
+            ValueError: A number is not finite or beyond 2^53, which JSON cannot hold exactly.
+        """
+        try:
+            return rfc8785.dumps(self.model_dump(mode="json", by_alias=True))
+        except rfc8785.CanonicalizationError as error:
+            raise ValueError(f"the study has no canonical form: {error}") from error
 
     @property
     def id(self) -> StudyId:
@@ -325,6 +333,8 @@ def parse_toml(text: str) -> dict[str, Any]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise WardroundError("WR-1001", f"The file is not valid TOML: {error}.") from error
+    except RecursionError as error:
+        raise WardroundError("WR-1001", "The file nests values too deeply.") from error
 
 
 def build_study(fields: Mapping[str, Any]) -> Study:
@@ -380,5 +390,5 @@ def with_settings(fields: Mapping[str, Any], settings: Sequence[str]) -> dict[st
 def _toml_value(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         return text

@@ -11,7 +11,7 @@ from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Describe, Description, Trained, Validate, Validated
-from wardround.common.wire.records import pack_vector, unpack, unpack_vector
+from wardround.common.wire.records import pack_vector, unpack_vector
 from wardround.server.exchange import ask, expect
 from wardround.server.rounds.engine import RoundEngine
 
@@ -54,13 +54,15 @@ class Coordinator:
         Raises:
             WardroundError: WR-1303, a round had too few sites; WR-1306, a site could not describe its data.
         """
-        samples = self._describe()
+        described = self._describe()
+        samples = {site: description.samples for site, description in described.items()}
         engine = RoundEngine(
             self._plan.study,
             context=self._plan.context,
             layout=self.layout,
             model=self._initial,
             samples=samples,
+            patients={site: description.patients for site, description in described.items()},
             total=self._total(samples),
         )
         while not engine.finished:
@@ -68,10 +70,14 @@ class Coordinator:
         self._validate(engine)
         return engine
 
-    def _describe(self) -> dict[SiteId, int]:
+    def _describe(self) -> dict[SiteId, Description]:
         question = Describe(**self._plan.context.model_dump())
         answers = ask(self._grid, "query.describe", dict.fromkeys(self._nodes, question), self._nodes, group="0")
-        return {answer.site: expect(answer, Description).samples for answer in answers}
+        described = {answer.site: expect(answer, Description) for answer in answers}
+        empty = [site for site, found in described.items() if found.samples < 1 or found.patients < 1]
+        if empty:
+            raise WardroundError("WR-1306", f"These sites have no training patient: {', '.join(sorted(empty))}.")
+        return described
 
     def _total(self, samples: Mapping[SiteId, int]) -> int:
         if self._plan.samples is not None:
@@ -92,7 +98,7 @@ class Coordinator:
             engine.drop(answer.site, answer.reason or "no reason given")
             return
         try:
-            reply = unpack(Trained, answer.message.content)
+            reply = expect(answer, Trained)
             update = unpack_vector(answer.message.content, self.layout.size)
         except WardroundError as error:
             engine.drop(answer.site, f"{error.code}: {error.what}")
@@ -103,6 +109,11 @@ class Coordinator:
         question = Validate(**self._plan.context.model_dump(), layout=self.layout.hash)
         questions = dict.fromkeys(self._nodes, question)
         vector = pack_vector(engine.model)
-        answers = ask(self._grid, "evaluate", questions, self._nodes, group="last", vector=vector)
-        replies = [unpack(Validated, answer.message.content) for answer in answers if answer.message is not None]
-        engine.validated({reply.site: reply for reply in replies})
+        replies: dict[SiteId, Validated] = {}
+        missing: dict[SiteId, str] = {}
+        for answer in ask(self._grid, "evaluate", questions, self._nodes, group="last", vector=vector):
+            try:
+                replies[answer.site] = expect(answer, Validated)
+            except WardroundError as error:
+                missing[answer.site] = answer.reason or f"{error.code}: {error.what}"
+        engine.validated(replies, missing)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.wire.messages import Hello, HelloReply
-from wardround.server.exchange import ask, expect
+from wardround.server.exchange import ask, expect_introduction
 
 if TYPE_CHECKING:
     from flwr.serverapp import Grid
@@ -25,7 +25,7 @@ def connected_sites(grid: Grid) -> dict[SiteId, int]:
     nodes = {SiteId(str(node)): node for node in grid.get_node_ids()}
     sites: dict[SiteId, int] = {}
     for answer in ask(grid, "query.hello", dict.fromkeys(nodes, Hello()), nodes, group="0"):
-        site = expect(answer, HelloReply).site
+        site = expect_introduction(answer, HelloReply).site
         if site in sites:
             raise WardroundError("WR-1306", f"Two nodes say that they are site {site}.")
         sites[site] = nodes[answer.site]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from wardround.common.errors import WardroundError
-from wardround.common.wire.messages import WireMessage
+from wardround.common.wire.messages import SiteReply, WireMessage
 from wardround.common.wire.records import pack, unpack
 
 if TYPE_CHECKING:
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 POLL_SECONDS: Final = 0.05
 """Pause between two looks for replies when none was there; an in-process grid never needs it."""
 
-W = TypeVar("W", bound=WireMessage)
+REASON_CHARACTERS: Final = 500
+"""How much of a peer's reason is kept: it is shown to people and written to files."""
+
+R = TypeVar("R", bound=SiteReply)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,21 +62,37 @@ def ask(
     while waiting:
         replies = list(grid.pull_messages(list(waiting)))
         for reply in replies:
-            site = waiting.pop(reply.metadata.reply_to_message_id)
-            if reply.has_error():
-                yield Answer(site, None, reply.error.reason)
-            else:
-                yield Answer(site, reply, None)
+            site = waiting.pop(reply.metadata.reply_to_message_id, None)
+            if site is not None:  # a repeated reply, or one to a question of someone else, answers nothing
+                yield _answer(site, nodes[site], reply)
         if not replies:
             time.sleep(POLL_SECONDS)
 
 
-def expect(answer: Answer, kind: type[W]) -> W:
-    """The typed reply of an answer that must be there.
+def expect(answer: Answer, kind: type[R]) -> R:
+    """The typed reply of an answer that must be there, in the name of the site that was asked.
 
     Raises:
-        WardroundError: WR-1306, the site gave a reason instead; WR-1301, the reply is malformed.
+        WardroundError: WR-1306, the site gave a reason instead; WR-1301, the reply is malformed or
+            in the name of another site.
     """
+    reply = expect_introduction(answer, kind)
+    if reply.site != answer.site:
+        raise WardroundError("WR-1301", f"The reply of site {answer.site} is in the name of another site.")
+    return reply
+
+
+def expect_introduction(answer: Answer, kind: type[R]) -> R:
+    """As :func:`expect`, for a node whose site is not known yet."""
     if answer.message is None:
         raise WardroundError("WR-1306", f"Site {answer.site} did not answer: {answer.reason}.")
     return unpack(kind, answer.message.content)
+
+
+def _answer(site: SiteId, node: int, reply: Message) -> Answer:
+    if reply.metadata.src_node_id != node:
+        return Answer(site, None, "WR-1301: another node answered in its place")
+    if not reply.has_error():
+        return Answer(site, reply, None)
+    said = "".join(character if character.isprintable() else " " for character in reply.error.reason or "")
+    return Answer(site, None, said[:REASON_CHARACTERS] or "no reason given")

@@ -44,4 +44,18 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The study names sites that did not register, or this site is not one of the study's sites.",
         "Compare the study's sites with the hospitals that are connected.",
     ),
+    ErrorPage(
+        "WR-1307",
+        "no model can be chosen",
+        "The study reports the round with the lowest validation loss, and no site gave one. That happens when the "
+        "validation part is empty everywhere or when every site's model gives values that are not finite.",
+        "Raise split.validation, lower training.learning_rate, or use selection.rule 'last' or 'ema'.",
+    ),
+    ErrorPage(
+        "WR-1308",
+        "too little work for the rounds",
+        "training.epochs times the training images is less than one sample a round for some sites, so rounds would "
+        "have fewer sites than aggregation.min_sites asks for.",
+        "Use fewer training.rounds or more training.epochs.",
+    ),
 )

@@ -24,7 +24,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1203",
         "training diverged",
-        "The training loss became infinite or not a number, so the model of this round is of no use and is not sent.",
+        "The training loss or the model's output became infinite or not a number, so the model is of no use and is "
+        "neither sent nor scored.",
         "Lower training.learning_rate, or raise training.batch_size, and start the study again.",
     ),
     ErrorPage(

@@ -13,8 +13,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Finite = Annotated[float, Field(allow_inf_nan=False)]
+Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
+Finite = Annotated[float, Field(ge=-3.5e38, le=3.5e38, allow_inf_nan=False)]
+"""A number in the range of float32, so that sums over many sites stay finite in float64."""
 
 
 class WireMessage(BaseModel):
@@ -27,10 +28,14 @@ class Hello(WireMessage):
     """Asks a node which site it is."""
 
 
-class HelloReply(WireMessage):
-    """Which site a node is."""
+class SiteReply(WireMessage):
+    """A reply that says which site it comes from."""
 
     site: SiteId
+
+
+class HelloReply(SiteReply):
+    """Which site a node is."""
 
 
 class RunContext(WireMessage):
@@ -44,7 +49,7 @@ class RunContext(WireMessage):
         folds: Number of folds; 1 means the study's own split.
     """
 
-    study: StudyId
+    study: Annotated[StudyId, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
     run: Annotated[StudyRunId, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
     seed: Count
     fold: Count = 0
@@ -55,10 +60,9 @@ class Describe(RunContext):
     """Asks a hospital how much training data it brings (open mode)."""
 
 
-class Description(WireMessage):
+class Description(SiteReply):
     """How much training data a site brings."""
 
-    site: SiteId
     patients: Count
     samples: Count
 
@@ -72,6 +76,7 @@ class Train(RunContext):
         rounds: Rounds in the study.
         start: Samples that this site has consumed in earlier rounds of this run.
         samples: Samples to consume now.
+        validate_first: Whether to score the model as received on the validation patients first.
     """
 
     layout: str
@@ -79,9 +84,10 @@ class Train(RunContext):
     rounds: Annotated[int, Field(ge=1)]
     start: Count
     samples: Annotated[int, Field(ge=1, le=2**53)]
+    validate_first: bool = True
 
 
-class Trained(WireMessage):
+class Trained(SiteReply):
     """A site's reply to :class:`Train`; its update comes with it.
 
     Attributes:
@@ -93,7 +99,6 @@ class Trained(WireMessage):
         validation_metric: AUROC or Dice of the model as received; None when undefined.
     """
 
-    site: SiteId
     round: Annotated[int, Field(ge=1)]
     patients: Count
     samples: Count
@@ -110,10 +115,9 @@ class Validate(RunContext):
     layout: str
 
 
-class Validated(WireMessage):
+class Validated(SiteReply):
     """A site's reply to :class:`Validate`."""
 
-    site: SiteId
     loss: Finite | None = None
     metric: Finite | None = None
 
@@ -130,9 +134,8 @@ class Score(RunContext):
     part: Literal["test", "all"]
 
 
-class Scored(WireMessage):
+class Scored(SiteReply):
     """A site's reply to :class:`Score`: how much was scored; the table stays at the site."""
 
-    site: SiteId
     patients: Count
     samples: Count

@@ -47,6 +47,8 @@ def unpack(expected: type[W], record: RecordDict) -> W:
         WardroundError: WR-1301, the record is not a message of the expected kind.
     """
     fields = record.config_records.get(FIELDS)
+    if not record.keys() <= {FIELDS, VECTOR}:
+        raise WardroundError("WR-1301", f"A {expected.__name__} message with more than fields and a vector arrived.")
     if fields is None:
         raise WardroundError("WR-1301", f"A {expected.__name__} message without fields arrived.")
     try:

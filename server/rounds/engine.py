@@ -7,7 +7,7 @@ The engine does no I/O and reads no clock: it hands out instructions, takes repl
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -27,6 +27,22 @@ if TYPE_CHECKING:
     from wardround.server.rounds.state import Chosen
 
 
+LARGEST: Final = float(np.finfo(np.float32).max) / 2
+"""What no sum of updates may come near: float32 would overflow."""
+
+CURVE_POINTS: Final = 15
+"""Validations of a run whose selection rule needs none: enough for a curve, little beside training."""
+
+
+def is_validated(study: Study, number: int) -> bool:
+    """Whether the model after round ``number`` is scored on validation patients.
+
+    The rule ``validation`` needs every round; otherwise about :data:`CURVE_POINTS` rounds, evenly spread.
+    """
+    every = 1 if study.selection.rule == "validation" else math.ceil(study.training.rounds / CURVE_POINTS)
+    return number % every == 0
+
+
 class RoundEngine:
     """Runs a study's rounds over a fixed cohort.
 
@@ -36,7 +52,11 @@ class RoundEngine:
         layout: Layout of the model vector.
         model: Initial global model, shape ``[P]``; changed in place from round to round.
         samples: Training samples of every site of the cohort.
+        patients: Training patients of every site of the cohort.
         total: Samples that the whole run may consume, over all sites and rounds.
+
+    Raises:
+        WardroundError: WR-1308, a round would have fewer sites than the study asks for.
     """
 
     def __init__(
@@ -47,17 +67,37 @@ class RoundEngine:
         layout: Layout,
         model: Vector,
         samples: Mapping[SiteId, int],
+        patients: Mapping[SiteId, int],
         total: int,
     ) -> None:
         self._study = study
         self._context = context
         self._layout = layout
         self._order = tuple(sorted(samples))
+        self._patients = dict(patients)
         self._totals = site_totals(samples, total)
+        self._refuse_empty_rounds()
         self._selector = Selector(study.selection)
         self._open: OpenRound | None = None
         self.model = model
         self.history = History()
+
+    def _refuse_empty_rounds(self) -> None:
+        """Refuse before any training what could only fail in some round."""
+        rounds, minimum = self._study.training.rounds, self._study.aggregation.min_sites
+        for number in range(1, rounds + 1):
+            busy = sum(self._samples(site, number) > 0 for site in self._order)
+            if busy < minimum:
+                work = sum(self._totals.values())
+                raise WardroundError(
+                    "WR-1308",
+                    f"{work} samples in {rounds} rounds leave {busy} of at least {minimum} sites in round {number}.",
+                )
+
+    def _samples(self, site: SiteId, number: int) -> int:
+        rounds = self._study.training.rounds
+        after = consumed_before(self._totals[site], rounds, number + 1)
+        return after - consumed_before(self._totals[site], rounds, number)
 
     @property
     def finished(self) -> bool:
@@ -74,13 +114,13 @@ class RoundEngine:
             raise RuntimeError("no round can be opened now")
         number = RoundNumber(len(self.history.rounds) + 1)
         instructions = {site: work for site in self._order if (work := self._instruction(site, number)) is not None}
-        self._open = OpenRound(number, tuple(instructions), self._layout.size)
+        self._open = OpenRound(number, instructions, self._layout.size)
         return instructions
 
     def _instruction(self, site: SiteId, number: RoundNumber) -> Train | None:
         rounds = self._study.training.rounds
         start = consumed_before(self._totals[site], rounds, number)
-        samples = consumed_before(self._totals[site], rounds, number + 1) - start
+        samples = self._samples(site, number)
         if samples < 1:
             return None
         return Train(
@@ -90,16 +130,19 @@ class RoundEngine:
             rounds=rounds,
             start=start,
             samples=samples,
+            validate_first=is_validated(self._study, number - 1),
         )
 
     def receive(self, site: SiteId, reply: Trained, update: Vector) -> None:
         """Take one site's update of shape ``[P]`` into the sum, or leave the site out with a reason."""
         opened = self._opened()
-        problem = opened.problem(site, reply, update)
+        weight = fedavg.site_weight(self._study.aggregation.weights, reply.patients)
+        problem = opened.problem(site, reply, update, weight)
+        if problem is None and reply.patients != self._patients[site]:
+            problem = f"WR-1302: the site described {self._patients[site]} training patients, now {reply.patients}"
         if problem is not None:
             opened.drop(site, problem)
             return
-        weight = fedavg.site_weight(self._study.aggregation.weights, reply.patients)
         opened.accept(site, reply, update, weight)
 
     def drop(self, site: SiteId, reason: str) -> None:
@@ -130,8 +173,15 @@ class RoundEngine:
         self._open = None
         return record
 
-    def validated(self, replies: Mapping[SiteId, Validated]) -> None:
-        """The sites' validation of the global model after the last committed round."""
+    def validated(self, replies: Mapping[SiteId, Validated], missing: Mapping[SiteId, str] | None = None) -> None:
+        """The sites' validation of the global model after the last committed round.
+
+        Args:
+            replies: What the sites found.
+            missing: Sites that did not answer, with the reason; noted as losses of the last round.
+        """
+        for site, reason in sorted((missing or {}).items()):
+            self.history = self.history.with_loss(site, f"not in the last validation: {reason}")
         self._note_validation(RoundNumber(len(self.history.rounds)), replies)
 
     def _note_validation(self, number: RoundNumber, replies: Mapping[SiteId, Validated]) -> None:
@@ -157,23 +207,26 @@ class RoundEngine:
 class OpenRound:
     """The answers of a round that is not committed yet."""
 
-    def __init__(self, number: RoundNumber, asked: tuple[SiteId, ...], size: int) -> None:
+    def __init__(self, number: RoundNumber, asked: Mapping[SiteId, Train], size: int) -> None:
         self.number = number
         self.asked = asked
-        self.total = WeightedTotal(asked, size)
+        self.total = WeightedTotal(tuple(asked), size)
         self.replies: dict[SiteId, Trained] = {}
         self.dropped: dict[SiteId, str] = {}
 
-    def problem(self, site: SiteId, reply: Trained, update: Vector) -> str | None:
-        """Why an update cannot be used; None when it can."""
+    def problem(self, site: SiteId, reply: Trained, update: Vector, weight: float) -> str | None:
+        """Why an update cannot be used with this weight; None when it can."""
         if site not in self.asked or reply.site != site:
             return "WR-1302: the reply names another site"
         if reply.round != self.number:
             return f"WR-1302: the reply belongs to round {reply.round}"
-        if not np.isfinite(update).all():
-            return "WR-1302: the update holds values that are not finite"
         if reply.patients < 1:
             return "WR-1302: the site reports no training patient"
+        if reply.samples != self.asked[site].samples:
+            return f"WR-1302: the site trained on {reply.samples} samples instead of {self.asked[site].samples}"
+        largest = max(float(update.max()), -float(update.min())) if len(update) else 0.0
+        if not largest * weight * len(self.asked) <= LARGEST:  # also true of NaN
+            return "WR-1302: the update holds values that are not finite or too large to be summed"
         return None
 
     def accept(self, site: SiteId, reply: Trained, update: Vector, weight: float) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from wardround.common.errors import WardroundError
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -108,8 +110,11 @@ class Selector:
         """The model to report.
 
         Raises:
-            RuntimeError: No round has been committed or validated.
+            WardroundError: WR-1307, no site validated any model, so none can be chosen by validation.
+            RuntimeError: No round has been committed.
         """
+        if self._kept is None and self.rule.rule == "validation":
+            raise WardroundError("WR-1307", "No site gave a validation loss for any round.")
         if self._kept is None:
             raise RuntimeError("no round has been committed")
         return Chosen(self._kept, self._round, self.rule.rule)
@@ -125,6 +130,12 @@ class History:
     def with_round(self, record: RoundRecord) -> History:
         """The history after one more round."""
         return replace(self, rounds=(*self.rounds, record))
+
+    def with_loss(self, site: SiteId, reason: str) -> History:
+        """The history after a site was found missing in the newest round."""
+        newest = self.rounds[-1]
+        dropped = {**newest.dropped, site: reason}
+        return replace(self, rounds=(*self.rounds[:-1], replace(newest, dropped=dropped)))
 
     def with_validation(self, validation: Validation) -> History:
         """The history after one more validation."""

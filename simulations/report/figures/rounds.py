@@ -95,7 +95,8 @@ def _panel(
             ax.fill_between(numbers[known], *_band(values[:, known]), color=arm_colour(arm), alpha=0.13, linewidth=0)
             for site, series in by_site.items():
                 style, colour = site_dashes(site, sites), site_colour(site, sites)
-                ax.plot(numbers, series, linewidth=0.9, label=site, color=colour, linestyle=style)
+                seen = ~np.isnan(series)  # not every round is validated
+                ax.plot(numbers[seen], series[seen], linewidth=0.9, label=site, color=colour, linestyle=style)
         mean = np.nanmean(values[:, known], axis=0)
         colour = arm_colour(arm)
         if arm.startswith(WITHOUT):

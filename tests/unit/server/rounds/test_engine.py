@@ -12,10 +12,13 @@ from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.study import Study, build_study
 from wardround.common.vector import Entry, Layout
 from wardround.common.wire.messages import RunContext, Trained, Validated
-from wardround.server.rounds.engine import RoundEngine
+from wardround.server.rounds.engine import RoundEngine, is_validated
 
 A, B = SiteId("a"), SiteId("b")
 LAYOUT = Layout((Entry("weight", (2,)),))
+PATIENTS = {A: 3, B: 1}
+WORK = {A: 15, B: 5}
+"""Samples of each site in each of two rounds of 40 samples in all."""
 
 
 def study(**sections: Any) -> Study:
@@ -39,12 +42,15 @@ def study(**sections: Any) -> Study:
 def engine(plan: Study, total: int = 40) -> RoundEngine:
     context = RunContext(study=plan.id, run=StudyRunId("run"), seed=0)
     model = np.array([1, 1], dtype=np.float32)
-    return RoundEngine(plan, context=context, layout=LAYOUT, model=model, samples={B: 10, A: 30}, total=total)
+    return RoundEngine(
+        plan, context=context, layout=LAYOUT, model=model, samples={B: 10, A: 30}, patients=PATIENTS, total=total
+    )
 
 
-def trained(site: SiteId, number: int = 1, patients: int = 1, **more: Any) -> Trained:
-    fields: dict[str, Any] = {"samples": 10, "loss": 0.5, "train_seconds": 0.1, "seconds": 0.2} | more
-    return Trained(site=site, round=number, patients=patients, **fields)
+def trained(site: SiteId, number: int = 1, **more: Any) -> Trained:
+    fields: dict[str, Any] = {"loss": 0.5, "train_seconds": 0.1, "seconds": 0.2}
+    fields |= {"patients": PATIENTS[site], "samples": WORK[site]} | more
+    return Trained(site=site, round=number, **fields)
 
 
 def f32(*values: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -64,18 +70,18 @@ def test_work_is_divided_over_sites_and_rounds() -> None:
 def test_a_round_weighted_by_patients() -> None:
     run = engine(study())
     run.open_round()
-    run.receive(B, trained(B, patients=1, loss=1.0), f32(-1, 0))
-    run.receive(A, trained(A, patients=3, loss=0.0), f32(1, 2))
+    run.receive(B, trained(B, loss=1.0), f32(-1, 0))
+    run.receive(A, trained(A, loss=0.0), f32(1, 2))
     record = run.close_round(2.5)
     np.testing.assert_array_equal(run.model, f32(1.5, 2.5))
-    assert (record.sites, record.samples, record.train_loss, record.seconds) == ((A, B), 20, 0.5, 2.5)
+    assert (record.sites, record.samples, record.train_loss, record.seconds) == ((A, B), 20, 0.25, 2.5)
 
 
 def test_a_round_with_equal_weights() -> None:
     run = engine(study(aggregation={"weights": "equal"}))
     run.open_round()
-    run.receive(A, trained(A, patients=3), f32(1, 2))
-    run.receive(B, trained(B, patients=1), f32(-1, 0))
+    run.receive(A, trained(A), f32(1, 2))
+    run.receive(B, trained(B), f32(-1, 0))
     run.close_round(1.0)
     np.testing.assert_array_equal(run.model, f32(1, 2))
 
@@ -87,7 +93,12 @@ def test_a_round_with_equal_weights() -> None:
         (trained(A, number=2), f32(1, 1), "round 2"),
         (trained(A), f32(1, np.nan), "not finite"),
         (trained(A), f32(-np.inf, 0), "not finite"),
+        (trained(A), f32(3e38, 0), "too large"),
+        (trained(A), f32(0, -3e38), "too large"),
         (trained(A, patients=0), f32(1, 1), "no training patient"),
+        (trained(A, patients=2**53), f32(1, 1), "described 3 training patients"),
+        (trained(A, samples=14), f32(1, 1), "14 samples instead of 15"),
+        (trained(A, samples=10**9), f32(1, 1), "instead of 15"),
     ],
 )
 def test_unusable_updates_leave_their_site_out(reply: Trained, update: Any, reason: str) -> None:
@@ -99,6 +110,38 @@ def test_unusable_updates_leave_their_site_out(reply: Trained, update: Any, reas
     assert reason in record.dropped[A]
     assert record.sites == (B,)
     np.testing.assert_array_equal(run.model, f32(3, 5))
+
+
+def test_a_site_missing_in_the_last_validation_is_a_loss() -> None:
+    run = engine(study(training={"rounds": 1}))
+    run.open_round()
+    for site in (A, B):
+        run.receive(site, trained(site), f32(0, 0))
+    run.close_round(1.0)
+    run.validated({A: Validated(site=A, loss=0.5)})
+    assert not run.history.rounds[-1].dropped
+    run.validated({A: Validated(site=A, loss=0.5)}, {B: "WR-1304: not approved"})
+    assert "WR-1304" in run.history.rounds[-1].dropped[B]
+
+
+def test_rounds_without_work_are_refused_before_training() -> None:
+    assert engine(study(training={"rounds": 30}), total=40).open_round()
+    with pytest.raises(WardroundError) as refused:
+        engine(study(training={"rounds": 50}), total=40)
+    assert refused.value.code == "WR-1308"
+
+
+def test_without_any_validation_no_model_is_chosen() -> None:
+    chosen = two_rounds(study(selection={"rule": "validation"}), (0.1, 0.2))
+    assert chosen.chosen().round == 1
+    run = engine(study(selection={"rule": "validation"}, training={"rounds": 1}))
+    run.open_round()
+    for site in (A, B):
+        run.receive(site, trained(site), f32(0, 0))
+    run.close_round(1.0)
+    with pytest.raises(WardroundError) as refused:
+        run.chosen()
+    assert refused.value.code == "WR-1307"
 
 
 def test_too_few_sites_stop_the_round_and_keep_the_model() -> None:
@@ -149,6 +192,16 @@ def test_last_and_moving_average() -> None:
     assert two_rounds(study(), (0.1, 0.2)).chosen().model[0] == 3
     average = two_rounds(study(selection={"rule": "ema", "ema_decay": 0.75}), (0.1, 0.2)).chosen()
     assert average.model[0] == pytest.approx(0.75 * 2 + 0.25 * 3)
+
+
+@pytest.mark.parametrize(
+    ("rule", "rounds", "expected"),
+    [("validation", 45, 45), ("ema", 45, 15), ("last", 15, 15), ("last", 16, 8), ("ema", 2, 2)],
+)
+def test_validation_is_as_frequent_as_the_rule_needs(rule: str, rounds: int, expected: int) -> None:
+    plan = study(selection={"rule": rule}, training={"rounds": rounds})
+    assert sum(is_validated(plan, number) for number in range(1, rounds + 1)) == expected
+    assert engine(plan, total=4000).open_round()[A].validate_first
 
 
 def test_validation_belongs_to_the_model_that_was_received() -> None:
