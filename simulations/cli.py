@@ -157,7 +157,7 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
         )
         with RichProgress(console) as progress:
             results = simulate(request, folder, workers=side_by_side, progress=progress)
-    _answer(results, folder, show_gain, as_json=as_json)
+    _answer(results, folder, lambda found: show_gain(found, request.study), as_json=as_json)
 
 
 def _answer(results: Results, folder: Path, show: Callable[[Results], None], *, as_json: bool) -> None:

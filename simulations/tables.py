@@ -10,12 +10,15 @@ from rich.console import Console
 from rich.table import Table
 
 from wardround.common.errors import WardroundError
+from wardround.simulations.report.answer import answer
+from wardround.simulations.report.sourced import plain
 from wardround.simulations.results import Results
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from wardround.common.study import Study
     from wardround.simulations.results import Metric
 
 MAIN = {"classification": "auroc", "segmentation": "dice"}
@@ -30,8 +33,8 @@ def main_metrics(results: Results) -> dict[tuple[str, str], Metric]:
     return found | {(row.arm, row.test_site): row for row in rows if row.label == "mean"}
 
 
-def show_gain(results: Results) -> None:
-    """Arms by sites in the main metric, federated first, then what federation gained; 80 columns suffice."""
+def show_gain(results: Results, study: Study) -> None:
+    """Arms by sites in the main metric, then what federation gained, in numbers and words; 80 columns suffice."""
     found = main_metrics(results)
     sites = [site for site in dict.fromkeys(site for _, site in found) if site != "spread"]
     table = Table(title=f"{results.study.name}: {MAIN[results.study.task]} on the test patients of", box=SIMPLE)
@@ -42,6 +45,8 @@ def show_gain(results: Results) -> None:
         table.add_row(arm, *(_value(found.get((arm, site))) for site in sites))
     Console().print(table)
     _show_differences(results)
+    for sentence in answer(results, study).verdict:
+        Console().print(plain(sentence), markup=False, highlight=False)
 
 
 def _show_differences(results: Results) -> None:
