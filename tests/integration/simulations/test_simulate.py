@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from wardround.simulations.run_folder import RunRequest
 
+pytestmark = pytest.mark.xdist_group("simulate")  # one process makes the shared run once
+
 
 def request(**sections: Any) -> RunRequest:
     return new_request(chest_scenario(**sections), None, seeds=1, folds=1, device="cpu", threads=1)
