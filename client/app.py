@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 
-from wardround.client.home import Home
+from wardround.client.home import SETTINGS, Home
 from wardround.client.hospital import Hospital, ResidentModel
 from wardround.common.errors import WardroundError
 from wardround.common.wire.messages import Describe, Hello, HelloReply, Score, Train, Validate
@@ -35,8 +35,17 @@ _models: dict[bytes, ResidentModel] = {}
 
 
 @lru_cache(maxsize=1024)
-def _hospital(home: str) -> Hospital:
+def _hospital(home: str, settings: tuple[int, int] | None) -> Hospital:  # noqa: ARG001 - part of the cache's key
     return Hospital(Home(Path(home)), _models)
+
+
+def _settings_version(home: str) -> tuple[int, int] | None:
+    """Changes when the hospital's settings file is written anew: nothing resident is trusted then."""
+    try:
+        found = (Path(home) / SETTINGS).stat()
+    except OSError:
+        return None
+    return found.st_ino, found.st_mtime_ns
 
 
 def _answering(step: Callable[[Hospital, RecordDict], RecordDict]) -> Callable[[Message, Context], Message]:
@@ -45,7 +54,8 @@ def _answering(step: Callable[[Hospital, RecordDict], RecordDict]) -> Callable[[
     @wraps(step)
     def handler(message: Message, context: Context) -> Message:
         try:
-            hospital = _hospital(str(context.node_config[HOME_KEY]))
+            home = str(context.node_config[HOME_KEY])
+            hospital = _hospital(home, _settings_version(home))
             return Message(step(hospital, message.content), reply_to=message)
         except WardroundError as error:
             return Message(Error(REFUSED, f"{error.code}: {error.what}"), reply_to=message)

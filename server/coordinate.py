@@ -91,6 +91,7 @@ class Coordinator:
         vector = pack_vector(engine.model)
         for answer in ask(self._grid, "train", instructions, self._nodes, group=group, vector=vector):
             self._take(engine, answer)
+            del answer  # its vector is in the sum: let go of it before the next one comes
         engine.close_round(time.perf_counter() - begin)
 
     def _take(self, engine: RoundEngine, answer: Answer) -> None:

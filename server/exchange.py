@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
@@ -60,13 +61,15 @@ def ask(
     ]
     waiting = dict(zip(grid.push_messages(messages), questions, strict=True))
     while waiting:
-        replies = list(grid.pull_messages(list(waiting)))
-        for reply in replies:
-            site = waiting.pop(reply.metadata.reply_to_message_id, None)
-            if site is not None:  # a repeated reply, or one to a question of someone else, answers nothing
-                yield _answer(site, nodes[site], reply)
+        replies = deque(grid.pull_messages(list(waiting)))
         if not replies:
             time.sleep(POLL_SECONDS)
+        while replies:
+            site = waiting.pop(replies[0].metadata.reply_to_message_id, None)
+            if site is None:  # a repeated reply, or one to a question of someone else, answers nothing
+                replies.popleft()
+            else:  # no name here may hold a reply while the next one is fetched
+                yield _answer(site, nodes[site], replies.popleft())
 
 
 def expect(answer: Answer, kind: type[R]) -> R:
@@ -86,7 +89,10 @@ def expect_introduction(answer: Answer, kind: type[R]) -> R:
     """As :func:`expect`, for a node whose site is not known yet."""
     if answer.message is None:
         raise WardroundError("WR-1306", f"Site {answer.site} did not answer: {answer.reason}.")
-    return unpack(kind, answer.message.content)
+    try:
+        return unpack(kind, answer.message.content)
+    except WardroundError as error:
+        raise WardroundError(error.code, f"Site {answer.site}: {error.what}") from error
 
 
 def _answer(site: SiteId, node: int, reply: Message) -> Answer:

@@ -9,6 +9,7 @@ import torch
 
 from wardround.client.train.device import gpu_memory_errors
 from wardround.client.train.local import channels_last, load_batch, place_model
+from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,7 +43,7 @@ def predict_each(
     """Probabilities ``[outputs]`` or ``[outputs, *size]`` of one image after the other.
 
     Raises:
-        WardroundError: WR-1603, GPU memory.
+        WardroundError: WR-1203, the model's output is not finite; WR-1603, GPU memory.
     """
     for logits, _, _ in forward(model, data, indices, study, device):
         yield from probabilities(logits, study).cpu().numpy()
@@ -54,7 +55,7 @@ def forward(
     """Float32 logits, masks and targets of each batch, on the device; the model is left in evaluation mode.
 
     Raises:
-        WardroundError: WR-1603, GPU memory.
+        WardroundError: WR-1203, the model's output is not finite; WR-1603, GPU memory.
     """
     place_model(model, device)
     model.eval()
@@ -63,6 +64,8 @@ def forward(
         with gpu_memory_errors(), torch.inference_mode(), device.autocast():
             images, masks, targets = load_batch(data, indices[first : first + size], device)
             logits = model(images.contiguous(memory_format=channels_last(images.ndim))).float()
+        if not torch.isfinite(logits).all():
+            raise WardroundError("WR-1203", "The model's output is infinite or not a number.")
         yield logits, masks, targets
 
 

@@ -55,7 +55,7 @@ def unpack(expected: type[W], record: RecordDict) -> W:
         return expected.model_validate(dict(fields))
     except ValidationError as error:
         wrong = ", ".join(".".join(map(str, item["loc"])) for item in error.errors(include_input=False))
-        raise WardroundError("WR-1301", f"A {expected.__name__} message has wrong fields: {wrong}.") from None
+        raise WardroundError("WR-1301", f"A {expected.__name__} message has wrong fields: {wrong[:200]}.") from None
 
 
 def unpack_vector(record: RecordDict, size: int) -> Vector:

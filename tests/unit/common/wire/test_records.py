@@ -8,11 +8,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
-from wardround.common.wire.messages import Train, Trained
+from wardround.common.wire.messages import Train, Trained, Validated
 from wardround.common.wire.records import FIELDS, VECTOR, pack, pack_vector, unpack, unpack_vector
 
 QUESTION = Train(
-    study=StudyId("sha256:ab"),
+    study=StudyId("sha256:" + "ab" * 32),
     run=StudyRunId("run-1"),
     seed=3,
     layout="sha256:cd",
@@ -40,7 +40,16 @@ def test_vectors_survive_bit_for_bit() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"round": 0}, {"round": "2"}, {"samples": 0}, {"extra": 1}, {"fold": -1}, {"run": "../etc"}, {"seed": 1.5}],
+    [
+        {"round": 0},
+        {"round": "2"},
+        {"samples": 0},
+        {"extra": 1},
+        {"fold": -1},
+        {"run": "../etc"},
+        {"seed": 1.5},
+        {"study": "sha256:../x"},
+    ],
 )
 def test_wrong_fields_are_refused(change: dict[str, object]) -> None:
     fields = QUESTION.model_dump() | change
@@ -54,6 +63,24 @@ def test_losses_that_are_not_finite_are_refused() -> None:
     fields = reply.model_dump(exclude_none=True) | {"loss": float("nan")}
     with pytest.raises(WardroundError) as refused:
         unpack(Trained, RecordDict({FIELDS: ConfigRecord(fields)}))
+    assert refused.value.code == "WR-1301"
+
+
+def test_records_with_more_than_fields_and_a_vector_are_refused() -> None:
+    record = pack(QUESTION, pack_vector(np.zeros(5, np.float32)))
+    assert unpack(Train, record) == QUESTION
+    record["more"] = pack_vector(np.zeros(5, np.float32))
+    with pytest.raises(WardroundError, match="more than fields") as refused:
+        unpack(Train, record)
+    assert refused.value.code == "WR-1301"
+
+
+@pytest.mark.parametrize("value", [1e300, -1e300, float("inf")])
+def test_losses_outside_float32_are_refused(value: float) -> None:
+    fields = {"site": "a", "loss": 3e38}
+    assert unpack(Validated, RecordDict({FIELDS: ConfigRecord(fields)})).loss == 3e38  # type: ignore[arg-type]
+    with pytest.raises(WardroundError) as refused:
+        unpack(Validated, RecordDict({FIELDS: ConfigRecord(fields | {"loss": value})}))  # type: ignore[arg-type]
     assert refused.value.code == "WR-1301"
 
 

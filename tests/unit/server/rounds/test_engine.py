@@ -113,7 +113,7 @@ def test_unusable_updates_leave_their_site_out(reply: Trained, update: Any, reas
 
 
 def test_a_site_missing_in_the_last_validation_is_a_loss() -> None:
-    run = engine(study(training={"rounds": 1}))
+    run = engine(study(training={"rounds": 1}), total=20)
     run.open_round()
     for site in (A, B):
         run.receive(site, trained(site), f32(0, 0))
@@ -134,7 +134,7 @@ def test_rounds_without_work_are_refused_before_training() -> None:
 def test_without_any_validation_no_model_is_chosen() -> None:
     chosen = two_rounds(study(selection={"rule": "validation"}), (0.1, 0.2))
     assert chosen.chosen().round == 1
-    run = engine(study(selection={"rule": "validation"}, training={"rounds": 1}))
+    run = engine(study(selection={"rule": "validation"}, training={"rounds": 1}), total=20)
     run.open_round()
     for site in (A, B):
         run.receive(site, trained(site), f32(0, 0))
@@ -156,7 +156,7 @@ def test_too_few_sites_stop_the_round_and_keep_the_model() -> None:
 
 
 def test_rounds_cannot_overlap_or_go_on_for_ever() -> None:
-    run = engine(study(training={"rounds": 1}))
+    run = engine(study(training={"rounds": 1}), total=20)
     run.open_round()
     with pytest.raises(RuntimeError):
         run.open_round()
