@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import os
 import secrets
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -105,12 +106,22 @@ class Home:
             WardroundError: WR-1304, it is not approved here, or its file was changed since.
         """
         try:
-            found = Study.model_validate_json((self.path / "studies" / _study_file(study)).read_bytes())
+            found, its_id = _read_study((self.path / "studies" / _study_file(study)).read_bytes())
         except (FileNotFoundError, ValidationError):
-            found = None
-        if found is None or found.id != study:
-            raise WardroundError("WR-1304", f"Study {study[:19]}… is not approved at {self.site}.")
+            raise self._not_approved(study) from None
+        if its_id != study:
+            raise self._not_approved(study)
         return found
+
+    def _not_approved(self, study: StudyId) -> WardroundError:
+        return WardroundError("WR-1304", f"Study {study[:19]}… is not approved at {self.site}.")
+
+
+@lru_cache(maxsize=64)
+def _read_study(content: bytes) -> tuple[Study, StudyId]:
+    """A study and its id. The file is read for every message, so that a change is seen; parsed once."""
+    study = Study.model_validate_json(content)
+    return study, study.id
 
 
 def create_home(

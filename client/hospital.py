@@ -20,7 +20,7 @@ from wardround.client.train.local import place_model, train
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
 from wardround.common.models.catalogue import build_model
-from wardround.common.models.state import load_state_arrays, state_arrays
+from wardround.common.models.state import load_state_arrays, read_state, state_arrays
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Description, Scored, Trained, Validated
 
@@ -57,7 +57,9 @@ class ResidentModel:
 
     def vector(self) -> Vector:
         """A copy of the weights, shape ``[P]``."""
-        return self.layout.flatten(state_arrays(self.module))
+        vector = np.empty(self.layout.size, dtype=np.float32)
+        read_state(self.module, self.layout.views(vector))
+        return vector
 
 
 @dataclass(frozen=True)

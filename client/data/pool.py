@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,10 +35,14 @@ class SiteData:
     data: tuple[DataSet, ...]
     each: tuple[PreparedSet, ...]
     prepared: PreparedSet
+    _known_parts: dict[tuple[Split, int, int], Parts] = field(default_factory=dict, repr=False, compare=False)
 
     def parts(self, study: Study, fold: int, folds: int) -> Parts:
-        """Training, validation and test samples; every data set is split by itself."""
-        return _parts(self.data, study.split, fold if folds > 1 else None, folds)
+        """Training, validation and test samples; every data set is split by itself, and once."""
+        key = (study.split, fold, folds)
+        if key not in self._known_parts:
+            self._known_parts[key] = _parts(self.data, study.split, fold if folds > 1 else None, folds)
+        return self._known_parts[key]
 
     def patients(self, indices: NDArray[np.int64]) -> int:
         """Number of patients behind these samples."""

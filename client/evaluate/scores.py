@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 
 from wardround.client.data.prepare import native_mask, restore
 from wardround.client.evaluate.cases import CaseRow
@@ -147,6 +146,8 @@ def _auroc(scores: NDArray[np.float32], targets: NDArray[np.uint8]) -> float | N
 
     The rank form: Hanley and McNeil, Radiology 143 (1982).
     """
+    from scipy.stats import rankdata
+
     values = []
     for column, truth in zip(scores.T, targets.T.astype(bool), strict=True):
         positives = int(truth.sum())

@@ -14,8 +14,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from monai.metrics.meandice import compute_dice
-from monai.metrics.utils import get_edge_surface_distance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -66,6 +64,8 @@ def score_structure(
         return StructureScores(None, None, None, error, volume)
     if not predicted.any() or not truth.any():
         return StructureScores(0.0, None, None if spacing_mm is None else 0.0, error, volume)
+    from monai.metrics.meandice import compute_dice
+
     box = _bounding_box(predicted | truth)
     ours, theirs = _tensor(predicted[box]), _tensor(truth[box])
     dice = float(compute_dice(ours[None, None], theirs[None, None], include_background=True))
@@ -79,6 +79,8 @@ def _surface(
     predicted: torch.Tensor, truth: torch.Tensor, spacing_mm: Sequence[float], tolerance_mm: float
 ) -> tuple[float, float]:
     """HD95 and surface Dice from one pass of distance transforms, where MONAI's two functions take two."""
+    from monai.metrics.utils import get_edge_surface_distance
+
     # A mask of ones keeps MONAI from cropping once more, which would take longer than the distances.
     everywhere = torch.ones_like(truth)
     _, directed, _ = get_edge_surface_distance(

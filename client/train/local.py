@@ -44,7 +44,7 @@ class TrainResult:
         steps: Optimizer steps.
         loss: Mean training loss over the samples.
         optimizer_state: To carry into the site's next round; empty if the study resets it.
-        seconds: Wall-clock time.
+        seconds: Wall-clock time of the optimizer's steps, without what comes before and after them.
     """
 
     samples: int
@@ -89,7 +89,6 @@ def train(
             normalisation; WR-1206, the optimizer state is another model's; WR-1603, GPU memory.
         ValueError: No samples.
     """
-    began = time.perf_counter()
     if samples < 1:
         raise ValueError("a round trains on at least one image")
     if samples == 1 and _has_batch_norm(model):
@@ -104,12 +103,14 @@ def train(
         import_state(optimizer, optimizer_state or {})
         generator = torch.Generator().manual_seed(_stream_seed(seed, start))
         cut = batches(order, study.training.batch_size)
+        began = time.perf_counter()
         total = _steps(model, data, cut, study, loss=loss, optimizer=optimizer, generator=generator, device=device)
+        seconds = time.perf_counter() - began
     mean = total / samples
     if not math.isfinite(mean):  # step 5
         raise WardroundError("WR-1203", f"The training loss is {mean} after {len(cut)} steps.")
     kept = export_state(optimizer) if study.training.optimizer_state == "keep" else {}
-    return TrainResult(samples, len(cut), mean, kept, time.perf_counter() - began)
+    return TrainResult(samples, len(cut), mean, kept, seconds)
 
 
 def _weights(data: PreparedSet, indices: NDArray[np.int64], study: Study, device: Device) -> torch.Tensor | None:

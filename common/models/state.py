@@ -51,9 +51,31 @@ def load_state_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]
             raise WardroundError("WR-1205", f"The state's {name} is {found} and the model's is {wanted}.")
     with torch.no_grad():
         for name, tensor in tensors.items():
-            # torch warns about arrays that it may not write to; it only reads here.
-            array = arrays[name]
-            tensor.copy_(torch.from_numpy(array if array.flags.writeable else array.copy()))
+            _put(tensor, arrays[name])
+
+
+def read_state(model: nn.Module, into: Mapping[str, NDArray[np.float32]]) -> None:
+    """Copy what :func:`state_arrays` would give into arrays that are already there, without a copy between.
+
+    Raises:
+        ValueError: The names differ from the model's, or a shape does.
+    """
+    tensors = dict(_floats(model))
+    if tensors.keys() != into.keys():
+        raise ValueError("the arrays are not those of this model")
+    for name, tensor in tensors.items():
+        found = tensor.detach().cpu().numpy()
+        if found.shape != into[name].shape:
+            raise ValueError(f"{name} has another shape")
+        np.copyto(into[name], found)
+
+
+def _put(tensor: torch.Tensor, array: NDArray[np.float32]) -> None:
+    """Copy an array into a tensor; the array may be read-only, which torch would warn about."""
+    if tensor.device.type == "cpu":
+        np.copyto(tensor.detach().numpy(), array)
+    else:
+        tensor.copy_(torch.from_numpy(array if array.flags.writeable else array.copy()))
 
 
 def _floats(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from wardround.common.errors import WardroundError
-from wardround.common.models.state import load_state_arrays, state_arrays
+from wardround.common.models.state import load_state_arrays, read_state, state_arrays
 
 
 def small(seed: int = 0) -> nn.Module:
@@ -52,6 +52,27 @@ def test_read_only_arrays_load() -> None:
         array.flags.writeable = False
     load_state_arrays(model, arrays)
     np.testing.assert_array_equal(state_arrays(model)["0.weight"], arrays["0.weight"])
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_state_is_read_into_arrays_that_are_there(layout: torch.memory_format) -> None:
+    model = small().to(memory_format=layout)  # type: ignore[call-overload]
+    expected = state_arrays(model)
+    into = {name: np.full(array.shape, np.nan, np.float32) for name, array in expected.items()}
+    read_state(model, into)
+    for name, array in expected.items():
+        np.testing.assert_array_equal(into[name], array)
+
+
+@pytest.mark.parametrize("damage", ["missing", "shape"])
+def test_the_state_is_not_read_into_arrays_of_another_model(damage: str) -> None:
+    into = state_arrays(small())
+    if damage == "missing":
+        del into["0.bias"]
+    else:
+        into["0.bias"] = np.zeros((1, 4), np.float32)
+    with pytest.raises(ValueError, match=r"model|shape"):
+        read_state(small(), into)
 
 
 @pytest.mark.parametrize("damage", ["missing", "unknown", "shape", "dtype"])
