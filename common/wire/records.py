@@ -46,10 +46,11 @@ def unpack(expected: type[W], record: RecordDict) -> W:
     Raises:
         WardroundError: WR-1301, the record is not a message of the expected kind.
     """
-    fields = record.config_records.get(FIELDS)
+    # Not record.config_records: each look at it leaves a reference cycle that keeps the vector in memory.
+    fields = record.get(FIELDS)
     if not record.keys() <= {FIELDS, VECTOR}:
         raise WardroundError("WR-1301", f"A {expected.__name__} message with more than fields and a vector arrived.")
-    if fields is None:
+    if not isinstance(fields, ConfigRecord):
         raise WardroundError("WR-1301", f"A {expected.__name__} message without fields arrived.")
     try:
         return expected.model_validate(dict(fields))
@@ -64,8 +65,8 @@ def unpack_vector(record: RecordDict, size: int) -> Vector:
     Raises:
         WardroundError: WR-1301, there is no vector, or it is not of that type and size.
     """
-    arrays = record.array_records.get(VECTOR)
-    array = arrays.get(VECTOR) if arrays is not None else None
+    arrays = record.get(VECTOR)
+    array = arrays.get(VECTOR) if isinstance(arrays, ArrayRecord) else None
     if array is None:
         raise WardroundError("WR-1301", "A message that needs a model vector came without one.")
     if array.dtype != "float32" or array.stype != RAW_FLOAT32 or len(array.data) != 4 * size:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -105,3 +108,16 @@ def test_vectors_of_another_type_or_size_are_refused(dtype: str, stype: str, dat
     with pytest.raises(WardroundError) as refused:
         unpack_vector(record, 5)
     assert refused.value.code == "WR-1301"
+
+
+def test_a_record_that_was_read_is_freed_at_once() -> None:
+    record = pack(QUESTION, pack_vector(np.zeros(5, dtype=np.float32)))
+    gone = weakref.ref(record)
+    gc.disable()
+    try:
+        unpack(Train, record)
+        unpack_vector(record, 5)
+        del record
+        assert gone() is None
+    finally:
+        gc.enable()
