@@ -35,9 +35,10 @@ def plan_jobs(
         for site in {*arm.trains_on, *arm.tested_on}:
             hospitals[site].home.approve(study)
         tested = {site: (hospitals[site].home.path, _part(scenario, site)) for site in arm.tested_on}
+        data = {site: hospitals[site].digest for site in sorted({*arm.trains_on, *arm.tested_on})}
         for seed, fold in itertools.product(seeds, fold_numbers):
             out = run / "jobs" / run_id(arm.name, seed, fold)
-            jobs.append(Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out))
+            jobs.append(Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out, data))
     return jobs
 
 

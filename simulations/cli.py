@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -42,7 +43,7 @@ DataOption = Annotated[
 ]
 DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; a GPU that is asked for must be there.")]
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Arms trained side by side; default: one per core.")]
-ThreadsOption = Annotated[int, typer.Option(min=1, help="Processor threads per site.")]
+ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Processor threads per site.")]
 
 
 @app.command()
@@ -54,8 +55,8 @@ def simulate(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a field: section.field=value; may be repeated.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds.")] = 1,
-    folds: Annotated[int, typer.Option(min=1, help="Patient-level folds; 1: the study's own split.")] = 1,
+    seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds.")] = 1,
+    folds: Annotated[int, typer.Option(min=1, max=100, help="Patient-level folds; 1: the study's own split.")] = 1,
     workers: WorkersOption = None,
     threads: ThreadsOption = 1,
     device: DeviceOption = "auto",
@@ -148,15 +149,18 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
     from wardround.simulations.tables import show_gain
 
     side_by_side = workers or max(1, (os.cpu_count() or 1) // request.threads)
-    if as_json:
-        results = simulate(request, folder, workers=side_by_side, progress=QuietProgress())
-    else:
-        console = Console(stderr=True)
-        console.print(
-            f"{request.study.title}\nRuns on {choose_device(request.device).description}, {side_by_side} side by side"
-        )
-        with RichProgress(console) as progress:
-            results = simulate(request, folder, workers=side_by_side, progress=progress)
+    try:
+        if as_json:
+            results = simulate(request, folder, workers=side_by_side, progress=QuietProgress())
+        else:
+            console = Console(stderr=True)
+            device = choose_device(request.device).description
+            console.print(f"{request.study.title}\nRuns on {device}, {side_by_side} side by side", markup=False)
+            with RichProgress(console) as progress:
+                results = simulate(request, folder, workers=side_by_side, progress=progress)
+    except KeyboardInterrupt as error:
+        fix = f"Go on with: wardround simulate --resume {shlex.quote(str(folder))}"
+        raise WardroundError("WR-1508", "The run was interrupted; finished arms are kept.", fix=fix) from error
     _answer(results, folder, lambda found: show_gain(found, request.study), as_json=as_json)
 
 
@@ -178,7 +182,15 @@ def main() -> None:
     try:
         app()
     except WardroundError as error:
-        if "--json" in sys.argv:
-            typer.echo(json.dumps(_refused(error), ensure_ascii=False))
-        typer.echo(f"{error.code}: {error.page.title}\n  {error.what}\n  {error.fix}", err=True)
-        sys.exit(1)
+        _refuse(error)
+    except OSError as error:  # without the name of the file, which may say who a patient is
+        _refuse(
+            WardroundError("WR-1506", f"A file could not be read or written: {error.strerror or 'unknown reason'}.")
+        )
+
+
+def _refuse(error: WardroundError) -> NoReturn:
+    if "--json" in sys.argv:
+        typer.echo(json.dumps(_refused(error), ensure_ascii=False))
+    typer.echo(f"{error.code}: {error.page.title}\n  {error.what}\n  {error.fix}", err=True)
+    sys.exit(1)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from wardround.client.data.checks import check_parts
 from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
+from wardround.common.models.catalogue import build_model
 from wardround.simulations.arms import plan_jobs
 from wardround.simulations.collect import collect_results
 from wardround.simulations.examples import write_examples
@@ -92,9 +93,14 @@ def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Prog
     Raises:
         WardroundError: The folder, the data, the device or a study run is refused or failed.
     """
-    progress = progress or QuietProgress()
+    choose_device(request.device)  # refused before a folder is made
+    with open_run(run, request):
+        return _simulate(request, run, workers=workers, progress=progress or QuietProgress())
+
+
+def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
     device = choose_device(request.device)
-    open_run(run, request)
+    build_model(request.study, seed=0)  # a model that does not fit is refused before images are read
     write_settings(run, request, workers=workers, device=device.description)
     scenario = request.scenario
     progress.stage("Hospitals: data checked and prepared", len(scenario.sites))

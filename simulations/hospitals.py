@@ -31,6 +31,12 @@ class VirtualHospital:
     home: Home
     data: SiteData
 
+    @property
+    def digest(self) -> str:
+        """``sha256:`` of its data set, or of several in their order."""
+        digests = [item.digest for item in self.data.data]
+        return digests[0] if len(digests) == 1 else "sha256:" + hashlib.sha256("".join(digests).encode()).hexdigest()
+
 
 def build_hospitals(
     scenario: Scenario,

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from flwr.app import Context, RecordDict
@@ -45,6 +46,7 @@ class Job:
         training: Home folders of the sites it trains on.
         tested: Home folders of the sites it is scored on, and on which of their patients.
         out: The job's folder.
+        data: Digests of the data of every site it trains on or is scored on, by site.
     """
 
     arm: str
@@ -56,6 +58,7 @@ class Job:
     training: Mapping[SiteId, Path]
     tested: Mapping[SiteId, tuple[Path, Literal["test", "all"]]]
     out: Path
+    data: Mapping[SiteId, str] = field(default_factory=dict)
 
     @property
     def run(self) -> str:
@@ -81,17 +84,34 @@ class Job:
         return self.study.training.rounds * len(self.training)
 
     def finished(self) -> bool:
-        """Whether the job ran to its end with exactly this plan."""
+        """Whether the job ran to its end with exactly this plan, and what it left is undamaged.
+
+        Raises:
+            WardroundError: WR-1507, it ran with other data.
+        """
         try:
-            done = json.loads((self.out / DONE).read_text(encoding="utf-8"))
-        except (FileNotFoundError, json.JSONDecodeError):
+            done = json.loads((self.out / DONE).read_bytes())
+            undamaged = done["files"] == self._files()
+        except (OSError, ValueError, TypeError, KeyError):  # absent or damaged: it is run again
             return False
-        return bool(done == self._mark())
+        if not undamaged or done["plan"] != self._mark()["plan"]:
+            return False
+        if done["data"] != dict(self.data):
+            raise WardroundError("WR-1507", f"The data of {self.arm} changed since this run began.")
+        return True
+
+    def mark_finished(self) -> None:
+        """Record the plan, the data and the hashes of what the job leaves."""
+        write_atomically(self.out / DONE, json.dumps(self._mark() | {"files": self._files()}).encode())
 
     def _mark(self) -> dict[str, Any]:
         plan = self.plan.model_dump(mode="json", exclude={"study", "out"})
         tested = {site: part for site, (_, part) in self.tested.items()}
-        return {"study": self.study.id, "plan": plan, "tested": tested}
+        return {"plan": plan | {"study": self.study.id, "tested": tested}, "data": dict(self.data)}
+
+    def _files(self) -> dict[str, str]:
+        names = ["cases.csv", "history.json", *(f"model/{name}" for name in MODEL_FILES)]
+        return {name: hashlib.sha256((self.out / name).read_bytes()).hexdigest() for name in names}
 
 
 def run_id(arm: str, seed: int, fold: int | None) -> str:
@@ -116,7 +136,7 @@ def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None
     homes = {site: home for site, (home, _) in job.tested.items()}
     score_everywhere(job, InProcessGrid(homes, observer), layout, vector)
     _collect_cases(job)
-    write_atomically(job.out / DONE, json.dumps(job._mark()).encode())  # noqa: SLF001 - its own module's mark
+    job.mark_finished()
 
 
 def score_everywhere(job: Job, grid: InProcessGrid, layout: Layout, vector: Vector) -> None:

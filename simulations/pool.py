@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import queue
+import signal
 import threading
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,7 +22,10 @@ if TYPE_CHECKING:
     from wardround.simulations.job import Job
 
     Observer = Callable[[str, Handled], None]
-    Event = tuple[str, Handled] | None
+    Event = tuple[str, Handled]
+
+LISTENER_SECONDS = 5.0
+"""How long progress reports of ended workers are waited for; a worker that was killed may have left half of one."""
 
 _events: Queue[Event] | None = None
 
@@ -44,8 +49,10 @@ def run_jobs(jobs: Sequence[Job], workers: int, observer: Observer, finished: Ca
         return
     context = multiprocessing.get_context("spawn")
     events: Queue[Event] = context.Queue()
-    listener = threading.Thread(target=_listen, args=(events, observer), daemon=True)
+    over = threading.Event()
+    listener = threading.Thread(target=_listen, args=(events, observer, over), daemon=True)
     listener.start()
+    others = set(multiprocessing.active_children())
     try:
         with ProcessPoolExecutor(min(workers, len(jobs)), context, _start_worker, (events,)) as executor:
             futures = {executor.submit(_work, job): job for job in jobs}
@@ -53,19 +60,34 @@ def run_jobs(jobs: Sequence[Job], workers: int, observer: Observer, finished: Ca
                 for future in as_completed(futures):
                     future.result()
                     finished(futures[future].run)
-            except BaseException:
+            except Exception:
                 executor.shutdown(wait=False, cancel_futures=True)
+                raise
+            except BaseException:  # interrupted: nobody waits for what the workers are doing
+                executor.shutdown(wait=False, cancel_futures=True)
+                for worker in set(multiprocessing.active_children()) - others:
+                    worker.terminate()
                 raise
     except BrokenProcessPool as error:
         raise WardroundError("WR-1504", "A worker process of the simulation died.") from error
     finally:
-        events.put(None)
-        listener.join()
+        over.set()
+        listener.join(LISTENER_SECONDS)
 
 
 def _start_worker(events: Queue[Event]) -> None:
     global _events  # noqa: PLW0603 - the only state of a worker process, set once when it starts
     _events = events
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal sends it to every process; the parent decides
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """A worker whose parent was killed must not go on writing to the run folder."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _work(job: Job) -> None:
@@ -75,12 +97,13 @@ def _work(job: Job) -> None:
     run_job(job, lambda handled: sink.put((job.run, handled)))
 
 
-def _listen(events: Queue[Event], observer: Observer) -> None:
+def _listen(events: Queue[Event], observer: Observer, over: threading.Event) -> None:
     while True:
+        ending = over.is_set()
         try:
-            event = events.get(timeout=1.0)
+            event = events.get(timeout=0.2)
         except queue.Empty:
+            if ending:
+                return
             continue
-        if event is None:
-            return
         observer(*event)

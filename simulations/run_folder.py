@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import importlib.metadata
 import json
 import os
 import platform
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel, ConfigDict
@@ -16,6 +18,7 @@ from wardround.common.study import Study
 from wardround.simulations.scenario import Scenario, Simulation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 LIBRARIES: Final = ("wardround", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "pandas")
@@ -40,23 +43,38 @@ class RunRequest(BaseModel):
         return Scenario(self.study, self.simulation)
 
 
-def open_run(run: Path, request: RunRequest) -> None:
-    """Make the run folder, or take up the same run again.
+LOCK: Final = ".lock"
+"""Held by the process that works in the run folder; the system lets go of it however that process ends."""
+
+
+@contextmanager
+def open_run(run: Path, request: RunRequest) -> Iterator[None]:
+    """Make the run folder, or take up the same run again, and keep every other process out of it.
 
     Raises:
-        WardroundError: WR-1501, the folder holds something else.
+        WardroundError: WR-1501, the folder holds something else; WR-1505, another process works in it.
     """
-    path = run / "request.json"
-    content = request.model_dump_json(by_alias=True).encode()
-    if path.exists():
-        if path.read_bytes() != content:
-            raise WardroundError("WR-1501", f"The folder {run.name} holds a run of another study or other settings.")
-        return
-    if run.exists() and (not run.is_dir() or any(run.iterdir())):
-        raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.")
+    _refuse_another_run(run, request)
     run.mkdir(parents=True, exist_ok=True)
-    write_atomically(run / "study.json", request.study.canonical())
-    write_atomically(path, content)
+    with (run / LOCK).open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise WardroundError("WR-1505", f"Another process works in the folder {run.name}.") from error
+        _refuse_another_run(run, request)  # another process may have begun a run since
+        write_atomically(run / "request.json", request.model_dump_json(by_alias=True).encode())
+        write_atomically(run / "study.json", request.study.canonical())
+        yield
+
+
+def _refuse_another_run(run: Path, request: RunRequest) -> None:
+    if not run.exists():
+        return
+    path = run / "request.json"
+    if path.exists() and path.read_bytes() != request.model_dump_json(by_alias=True).encode():
+        raise WardroundError("WR-1501", f"The folder {run.name} holds a run of another study or other settings.")
+    if not path.exists() and (not run.is_dir() or any(item.name != LOCK for item in run.iterdir())):
+        raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.")
 
 
 def read_request(run: Path) -> RunRequest:

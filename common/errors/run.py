@@ -33,6 +33,32 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "Run again with --resume RUN and fewer --workers; finished arms are kept.",
     ),
     ErrorPage(
+        "WR-1505",
+        "run folder is in use",
+        "Another process works in this run folder. Two at a time would mix their results.",
+        "Wait until the other process has ended, or give another --out.",
+    ),
+    ErrorPage(
+        "WR-1506",
+        "file cannot be read or written",
+        "The operating system refused to read or write a file outside the data sets, usually because the disk is full "
+        "or the folder is read-only.",
+        "Free space or choose a folder that can be written with --out; a run goes on with --resume RUN.",
+    ),
+    ErrorPage(
+        "WR-1507",
+        "data changed since the run began",
+        "Tables, images or masks are not those that the finished arms of this run were trained and scored on. Results "
+        "of different data are never put together.",
+        "Restore the data and go on with --resume, or start a new run with another --out.",
+    ),
+    ErrorPage(
+        "WR-1508",
+        "interrupted",
+        "The run was stopped from the keyboard. Finished arms are kept; the others are trained anew.",
+        "Go on with wardround simulate --resume RUN.",
+    ),
+    ErrorPage(
         "WR-1550",
         "run folder is not complete",
         "A report is made from study.json, settings.json, results.json and cases.csv, and one of them is missing "
