@@ -16,7 +16,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import RoundNumber, SiteId
 from wardround.common.wire.messages import RunContext, Train, Trained, Validated
 from wardround.server.rounds.state import History, RoundRecord, Selector, Validation
-from wardround.server.rounds.total import WeightedTotal
+from wardround.server.rounds.total import WeightedTotal, all_within
 from wardround.server.rounds.work import consumed_before, site_totals
 
 if TYPE_CHECKING:
@@ -224,8 +224,7 @@ class OpenRound:
             return "WR-1302: the site reports no training patient"
         if reply.samples != self.asked[site].samples:
             return f"WR-1302: the site trained on {reply.samples} samples instead of {self.asked[site].samples}"
-        largest = max(float(update.max()), -float(update.min())) if len(update) else 0.0
-        if not largest * weight * len(self.asked) <= LARGEST:  # also true of NaN
+        if not all_within(update, LARGEST / (weight * len(self.asked))):
             return "WR-1302: the update holds values that are not finite or too large to be summed"
         return None
 

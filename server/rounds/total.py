@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from wardround.common.ids import SiteId
     from wardround.common.vector import Vector
 
-BLOCK: Final = 1 << 16
+BLOCK: Final = 1 << 15
 """Values a block: small enough to stay in the processor's cache."""
 
 
@@ -62,3 +62,16 @@ class WeightedTotal:
             np.multiply(update[start : start + BLOCK], factor, out=block)
             target += block
         self.weight += weight
+
+
+def all_within(update: Vector, limit: float) -> bool:
+    """Whether every value of an update of shape ``[P]`` lies in [-limit, limit]; NaN never does.
+
+    No value exceeds the vector's Euclidean norm, and that is one fast pass; the exact, slower answer
+    is sought only when the norm is too large or not finite. Allocates nothing.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        squares = float(np.dot(update, update))
+    if squares <= (limit / 2) ** 2:  # half, for the rounding of a long float32 sum
+        return True
+    return bool(update.min() >= -limit and update.max() <= limit)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from wardround.common.ids import SiteId
-from wardround.server.rounds.total import BLOCK, WeightedTotal
+from wardround.server.rounds.total import BLOCK, WeightedTotal, all_within
 
 SITES = tuple(map(SiteId, ("a", "b", "c", "d")))
 
@@ -57,3 +57,25 @@ def test_a_site_answers_once_and_only_if_asked() -> None:
         with pytest.raises(ValueError, match="once"):
             total.add(site, np.ones(3, dtype=np.float32), 1)
     np.testing.assert_array_equal(total.vector, np.ones(3))
+
+
+@pytest.mark.parametrize(
+    ("values", "inside"),
+    [
+        ([], True),
+        ([0.5, -1.0], True),
+        ([3.0] * 100, True),  # the norm is 30, beyond the limit; no value is
+        ([1e30], False),  # its square overflows float32
+        ([3.5, 0.0], False),
+        ([0.0, -3.5], False),
+        ([0.0, np.nan], False),
+        ([np.inf, 0.0], False),
+        ([0.0, -np.inf], False),
+    ],
+)
+def test_every_value_is_held_against_the_limit(values: list[float], inside: bool) -> None:  # noqa: FBT001 - a case
+    assert all_within(np.array(values, dtype=np.float32), 3.25) is inside
+
+
+def test_large_values_below_a_large_limit_are_inside() -> None:
+    assert all_within(np.full(10, 1e37, dtype=np.float32), 1e38)  # no square of them is a float32
