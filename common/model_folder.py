@@ -28,7 +28,8 @@ def encode_model(study: Study, layout: Layout, vector: Vector, card: Mapping[str
         study: The study that the model answers.
         layout: Layout of ``vector``.
         vector: The model, shape ``[P]``.
-        card: What people should know about the model; must hold ``model``, the vector's hash.
+        card: What people should know about the model; must hold ``model``, the vector's hash,
+            ``study``, the study's, and ``seed``.
     """
     described = {
         "hash": layout.hash,
@@ -54,8 +55,7 @@ def decode_model(files: Mapping[str, bytes]) -> tuple[Study, Layout, Vector, dic
         raise WardroundError("WR-1503", f"The model folder lacks {', '.join(missing)}.")
     try:
         study = Study.model_validate_json(files["study.json"])
-        described = json.loads(files["layout.json"])
-        card = json.loads(files["card.json"])
+        described, card = (dict(json.loads(files[name])) for name in ("layout.json", "card.json"))
         stored = load(files["model.safetensors"])
         arrays = {entry["name"]: stored[entry["name"]] for entry in described["entries"]}
         layout = Layout.of(arrays)
@@ -64,4 +64,10 @@ def decode_model(files: Mapping[str, bytes]) -> tuple[Study, Layout, Vector, dic
         raise WardroundError("WR-1503", f"The model folder is damaged ({type(error).__name__}).") from error
     if layout.hash != described.get("hash") or vector_hash(vector) != card.get("model"):
         raise WardroundError("WR-1503", "The weights do not match the hash that the model card records.")
+    if study.id != card.get("study") or not _is_seed(card.get("seed")):
+        raise WardroundError("WR-1503", "The study or the seed is not the one that the model card records.")
     return study, layout, vector, card
+
+
+def _is_seed(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= 2**53

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from wardround.client.data.manifest import load_manifest
-from wardround.client.data.samples import load_data_set
-from wardround.client.home import RegisteredData, create_home, write_atomically
+from wardround.client.data.pool import open_site_data
+from wardround.client.home import SETTINGS, RegisteredData, create_home, write_atomically
+from wardround.client.train.device import choose_device
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.wire.messages import Score, Scored
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 ARM: Final = "model"
 RUN: Final = StudyRunId("evaluate")
+HOSPITAL: Final = "hospital"
 
 
 def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *, device: str) -> Results:
@@ -34,19 +36,21 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
         model: The model folder of a finished run.
         manifest: The data set's manifest.
         root: Folder that the manifest's paths start from; None: the manifest's own.
-        out: Result folder; must not exist or be empty.
+        out: Result folder; must not exist, be empty, or hold no more than an evaluation that was refused.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
 
     Raises:
         WardroundError: WR-1503 the model, WR-11xx the data, WR-1501 the folder cannot be used.
     """
+    choose_device(device)
     study, layout, vector, card = load_model(model)
     site = SiteId(load_manifest(manifest).name)
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+    if out.exists() and not _may_be_filled(out):
         raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
     registered = RegisteredData(manifest=manifest.resolve(), root=None if root is None else root.resolve())
-    home = create_home(out / "hospital", site, [registered], device=device, threads=1)
+    home = create_home(out / HOSPITAL, site, [registered], device=device, threads=1)
     home.approve(study)
+    data = open_site_data([registered], study, home.path)  # refused here with the code of what is wrong
     grid = InProcessGrid({site: home.path})
     question = Score(study=study.id, run=RUN, seed=int(card["seed"]), layout=layout.hash, part="all")
     for answer in ask(grid, "evaluate.score", {site: question}, grid.nodes, group="test", vector=pack_vector(vector)):
@@ -61,7 +65,7 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
         study=StudySummary(id=study.id, name=study.name, task=study.task.kind, sites=list(study.sites)),
         seeds=[int(card["seed"])],
         folds=1,
-        data={site: load_data_set(registered.manifest, study, root=registered.root).digest},
+        data={site: data.data[0].digest},
         status="completed",
         arms=[ARM],
         metrics=metric_rows(cases, study, [ARM], [site]),
@@ -76,3 +80,11 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
     rows = [row.model_dump() for row in results.metrics]
     pd.DataFrame(rows, columns=list(Metric.model_fields)).to_csv(out / "metrics.csv", index=False)
     return results
+
+
+def _may_be_filled(out: Path) -> bool:
+    """Whether the folder is empty, or holds only the hospital of an evaluation that did not end."""
+    if not out.is_dir():
+        return False
+    names = {path.name for path in out.iterdir()}
+    return not names or (names == {HOSPITAL} and (out / HOSPITAL / SETTINGS).is_file())

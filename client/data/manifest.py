@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 from pydantic import Field, StringConstraints, model_validator
 
 from wardround.common.errors import WardroundError
-from wardround.common.study import LabelName, Name, Positive, Section, parse_toml, validated
+from wardround.common.study import RESERVED, LabelName, Name, Positive, Section, parse_toml, validated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -260,6 +260,8 @@ class Manifest(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.name in RESERVED:
+            raise ValueError(f"name must not be one of {', '.join(sorted(RESERVED))}")
         for field, names in (
             ("channels", [channel.name for channel in self.channels]),
             ("tabular", [column.name for column in self.tabular]),

@@ -95,6 +95,9 @@ def _file(row: Row, column: str, root: Path, images_root: Path) -> Path:
         path = inside_folder(root, images_root, row.values[column])
     except LeavesRootError as error:
         raise WardroundError("WR-1014", f"The path in column {column} of table row {row.number} {error}.") from error
+    except OSError as error:
+        message = f"The path in column {column} of table row {row.number} cannot be followed"
+        raise WardroundError("WR-1014", f"{message}: {error.strerror}.") from error
     if not path.is_file():
         raise WardroundError("WR-1014", f"The file in column {column} of table row {row.number} does not exist.")
     return path
