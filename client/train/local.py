@@ -168,11 +168,18 @@ def _to_device(array: NDArray[np.generic], device: Device) -> torch.Tensor:
 
 
 def place_model(model: torch.nn.Module, device: Device) -> None:
-    """Move the model to the device, weights channels-last; does nothing the second time."""
+    """Move the model to the device, weights channels-last; only looks the second time."""
     widest = max((parameter.ndim for parameter in model.parameters()), default=0)
-    model.to(device.kind)
-    if widest >= 4:
-        model.to(memory_format=channels_last(widest))  # type: ignore[call-overload]
+    if not all(_is_placed(tensor, widest, device) for tensor in model.state_dict(keep_vars=True).values()):
+        model.to(device.kind)
+        if widest >= 4:
+            model.to(memory_format=channels_last(widest))  # type: ignore[call-overload]
+
+
+def _is_placed(tensor: torch.Tensor, widest: int, device: Device) -> bool:
+    if tensor.device != device.kind:
+        return False
+    return tensor.ndim != widest or widest < 4 or tensor.is_contiguous(memory_format=channels_last(widest))
 
 
 def channels_last(axes: int) -> torch.memory_format:
