@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from functools import lru_cache
 from pathlib import Path
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 SETTINGS: Final = "hospital.toml"
 SECRET_BYTES: Final = 32
+_UNWRITABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+"""What a TOML string cannot hold: control characters but the tab, and halves of surrogate pairs."""
 
 
 class RegisteredData(BaseModel):
@@ -177,5 +180,8 @@ def _study_file(study: StudyId) -> str:
 
 
 def _toml_string(path: Path) -> str:
-    escaped = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    text = str(path)
+    if _UNWRITABLE.search(text):
+        raise WardroundError("WR-1305", "The path of a data set holds control characters or is not valid Unicode.")
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'

@@ -68,10 +68,12 @@ def open_run(run: Path, request: RunRequest) -> Iterator[None]:
 
 
 def _refuse_another_run(run: Path, request: RunRequest) -> None:
+    """Refuse what is not ours; a run that was refused before any training leaves nothing to lose."""
     if not run.exists():
         return
     path = run / "request.json"
-    if path.exists() and path.read_bytes() != request.model_dump_json(by_alias=True).encode():
+    begun = (run / "jobs").exists() or (run / "results.json").exists()
+    if path.exists() and begun and path.read_bytes() != request.model_dump_json(by_alias=True).encode():
         raise WardroundError("WR-1501", f"The folder {run.name} holds a run of another study or other settings.")
     if not path.exists() and (not run.is_dir() or any(item.name != LOCK for item in run.iterdir())):
         raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.")

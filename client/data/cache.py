@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.lib.format import open_memmap
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wardround.common.study import Study
+
+
+Number = TypeVar("Number", np.float32, np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,10 +115,10 @@ def _make(entry: Path, shape: tuple[int, ...], *, masked: bool, fill: Callable[[
     with tempfile.TemporaryDirectory(prefix=".making-", dir=entry.parent, ignore_cleanup_errors=True) as name:
         folder = Path(name) / "entry"
         folder.mkdir(mode=0o700)
-        images = open_memmap(folder / "images.npy", mode="w+", dtype=np.float32, shape=shape)
+        images = _new_array(folder / "images.npy", np.float32, shape)
         masks = None
         if masked:
-            masks = open_memmap(folder / "masks.npy", mode="w+", dtype=np.uint8, shape=(shape[0], *shape[2:]))
+            masks = _new_array(folder / "masks.npy", np.uint8, (shape[0], *shape[2:]))
         fill(Arrays(images, masks))
         images.flush()
         if masks is not None:
@@ -122,6 +126,18 @@ def _make(entry: Path, shape: tuple[int, ...], *, masked: bool, fill: Callable[[
         sums = {path.name: _sum(path) for path in sorted(folder.glob("*.npy"))}
         (folder / "entry.json").write_text(json.dumps(sums), encoding="utf-8")
         _put(folder, entry)
+
+
+def _new_array(path: Path, dtype: type[Number], shape: tuple[int, ...]) -> np.memmap[Any, np.dtype[Number]]:
+    """A file of zeros, mapped for writing; its space is taken now: on a full disk writing to a map kills the process.
+
+    Raises:
+        OSError: The disk has no room for it.
+    """
+    array: np.memmap[Any, np.dtype[Number]] = open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    with path.open("rb+") as file:
+        os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
+    return array
 
 
 def _put(folder: Path, entry: Path) -> None:

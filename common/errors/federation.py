@@ -35,8 +35,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1305",
         "hospital home is not usable",
-        "The hospital's home folder is missing, or its settings are damaged.",
-        "Give the right home folder, or register the hospital's data again.",
+        "The hospital's home folder is missing, its settings are damaged, or the path of a data set cannot be written "
+        "into them.",
+        "Give the right home folder, or register the hospital's data again, under a path without control characters.",
     ),
     ErrorPage(
         "WR-1306",

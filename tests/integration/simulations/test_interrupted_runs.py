@@ -119,6 +119,15 @@ def test_two_processes_do_not_work_in_one_folder(finished: Path) -> None:
     run(finished)
 
 
+def test_a_run_refused_before_training_can_be_asked_for_in_another_way(tmp_path: Path) -> None:
+    with pytest.raises(WardroundError):
+        run(tmp_path / "run", split={"min_patients": 1000})
+    run(tmp_path / "run")
+    with pytest.raises(WardroundError) as refused:
+        run(tmp_path / "run", split={"min_patients": 1})
+    assert refused.value.code == "WR-1501", "the positive control: what was trained is kept"
+
+
 def test_a_model_that_does_not_fit_is_refused_before_hospitals_are_made(tmp_path: Path) -> None:
     with pytest.raises(WardroundError) as refused:
         run(tmp_path / "run", model={"name": "small_cnn", "parameters": {"widths": [0]}})

@@ -36,6 +36,18 @@ def test_settings_survive(tmp_path: Path) -> None:
     assert settings.data[0].manifest == Path('/data/a "quoted" \\ name.toml')
 
 
+@pytest.mark.parametrize(("name", "usable"), [("小\u3000 b\t", True), ("a\nb", False), ("a\udcff", False)])
+def test_paths_that_settings_cannot_hold_are_refused(name: str, usable: bool, tmp_path: Path) -> None:  # noqa: FBT001
+    data = [RegisteredData(manifest=Path(name))]
+    if usable:
+        home = create_home(tmp_path, SiteId("north"), data, device="cpu", threads=1)
+        assert home.settings.data[0].manifest == Path(name)
+        return
+    with pytest.raises(WardroundError) as refused:
+        create_home(tmp_path, SiteId("north"), data, device="cpu", threads=1)
+    assert refused.value.code == "WR-1305"
+
+
 def test_a_home_without_usable_settings_is_refused(tmp_path: Path) -> None:
     with pytest.raises(WardroundError) as refused:
         Home(tmp_path)
