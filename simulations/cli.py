@@ -140,6 +140,19 @@ def compare(
         show_comparison(rows, [run.name for run in runs])
 
 
+@app.command()
+def bench(name: Annotated[str, typer.Argument(help="aggregation or simulation.")], as_json: JsonFlag = False) -> None:
+    """Measure wardround against Flower on this machine, in turn, with one thread each."""
+    from wardround.simulations.bench.catalogue import run_bench
+    from wardround.simulations.bench.show import show_bench
+
+    found = run_bench(name)
+    if as_json:
+        typer.echo(found.model_dump_json())
+    else:
+        show_bench(found)
+
+
 def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: bool) -> None:
     from rich.console import Console
 

@@ -59,6 +59,19 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "Go on with wardround simulate --resume RUN.",
     ),
     ErrorPage(
+        "WR-1520",
+        "unknown benchmark",
+        "The name after wardround bench is not that of a benchmark.",
+        "Give one of the names that the message lists.",
+    ),
+    ErrorPage(
+        "WR-1521",
+        "measured process failed",
+        "A benchmark runs what it measures in processes of its own, and one of them ended without an answer. The "
+        "message ends with the last line that it printed.",
+        "Free memory and processors and run the benchmark again; a peer that cannot start here can be uninstalled.",
+    ),
+    ErrorPage(
         "WR-1550",
         "run folder is not complete",
         "A report is made from study.json, settings.json, results.json and cases.csv, and one of them is missing "
