@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,8 @@ class _RowReader:
         patient = self.row.values[column]
         if patient.strip() != patient or not patient:
             self._add(column, "WR-1115", "has an empty patient identifier, or one with spaces around it")
+        elif _looks_like_another(patient):
+            self._add(column, "WR-1115", "has a patient identifier with invisible or decomposed characters")
         return patient
 
     def path(self, column: str) -> Path:
@@ -150,3 +153,9 @@ class _RowReader:
             self._add(column, "WR-1115", "is not a finite number")
             return 1.0
         return number
+
+
+def _looks_like_another(identifier: str) -> bool:
+    """Whether one person may stand in the table under two spellings that look the same, and so in two parts."""
+    invisible = any(unicodedata.category(character) in ("Cc", "Cf") for character in identifier)
+    return invisible or not unicodedata.is_normalized("NFC", identifier)

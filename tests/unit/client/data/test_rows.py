@@ -23,7 +23,9 @@ MULTILABEL = {
 }
 
 
-def targets(folder: Path, target: dict[str, Any], labels: Sequence[str], a: str, b: str = "0") -> Any:
+def targets(
+    folder: Path, target: dict[str, Any], labels: Sequence[str], a: str, b: str = "0", *, patient: str = "p"
+) -> Any:
     fields = {
         "schema": 1,
         "name": "north",
@@ -33,7 +35,7 @@ def targets(folder: Path, target: dict[str, Any], labels: Sequence[str], a: str,
         "channels": [{"name": "image", "column": "image", "format": "png"}],
         "target": target,
     }
-    row = Row(5, {"patient": "p", "image": "x.png", "a": a, "b": b})
+    row = Row(5, {"patient": patient, "image": "x.png", "a": a, "b": b})
     parsed = parse_row(row, Manifest.model_validate(fields), labels, folder.resolve(), folder.resolve())
     return parsed.targets if isinstance(parsed, Sample) else [(one.row, one.column, one.code) for one in parsed]
 
@@ -56,3 +58,15 @@ def test_multilabel_counts_each_label_by_itself(tmp_path: Path) -> None:
 
 def test_findings_that_the_study_does_not_ask_for_are_not_read(tmp_path: Path) -> None:
     assert targets(tmp_path, MULTILABEL, ("mass",), "unreadable", "1") == (1,)
+
+
+@pytest.mark.parametrize("patient", ["12", "M\u00fcller", "\u5c71\u7530\u3000\u592a\u90ce", "a b"])
+def test_identifiers_in_any_script_are_taken(tmp_path: Path, patient: str) -> None:
+    assert targets(tmp_path, MULTICLASS, ("melanoma", "naevus"), "0", patient=patient) == (0, 1)
+
+
+@pytest.mark.parametrize("patient", ["", " 12", "12\u3000", "Mu\u0308ller", "12\u200b", "1\x002", "1\n2"])
+def test_identifiers_that_look_like_another_are_refused(tmp_path: Path, patient: str) -> None:
+    """Two spellings of one person would be two patients, and could be in training and test at once."""
+    found = targets(tmp_path, MULTICLASS, ("melanoma", "naevus"), "0", patient=patient)
+    assert found == [(5, "patient", "WR-1115")]
