@@ -56,7 +56,7 @@ def _show_differences(results: Results) -> None:
     for test in results.tests:
         if test.a == "federated" and test.b == f"local/{test.test_site}":
             ends = "" if test.ci95 is None else f"{test.ci95[0]:+.3f} to {test.ci95[1]:+.3f}"
-            p = "–" if test.p_holm is None else f"{test.p_holm:.3f}"
+            p = "–" if test.p_holm is None else f"{test.p_holm:.3f}" if test.p_holm >= 0.001 else "<0.001"
             gain = "undefined" if test.difference is None else f"{test.difference:+.3f}"
             table.add_row(test.test_site, gain, ends, test.test.replace("_", " "), p)
     if table.row_count:
