@@ -324,13 +324,13 @@ _LOSSES: dict[str, tuple[str, ...]] = {
 
 
 def parse_toml(text: str) -> dict[str, Any]:
-    """Parse TOML text.
+    """Parse TOML text; a byte order mark, as Windows editors write one, is skipped.
 
     Raises:
         WardroundError: WR-1001, the text is not valid TOML.
     """
     try:
-        return tomllib.loads(text)
+        return tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise WardroundError("WR-1001", f"The file is not valid TOML: {error}.") from error
     except RecursionError as error:

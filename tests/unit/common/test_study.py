@@ -105,7 +105,7 @@ def test_malformed_settings_are_refused(setting: str) -> None:
 
 
 def test_text_that_is_not_toml_is_refused() -> None:
-    assert parse_toml("a = 1") == {"a": 1}
+    assert parse_toml("a = 1") == parse_toml("\ufeffa = 1") == {"a": 1}
     with pytest.raises(WardroundError) as refused:
         parse_toml("a = ")
     assert refused.value.code == "WR-1001"
