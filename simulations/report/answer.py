@@ -122,14 +122,15 @@ def _verdict_everywhere(lookup: Lookup) -> tuple[Sentence, ...]:
     tests = {arm: test for arm in lookup.local_arms if (test := lookup.test(FEDERATED, arm, "mean")) is not None}
     better = [arm for arm, test in tests.items() if judge(test.row) is Outcome.BETTER]
     worse = [arm for arm, test in tests.items() if judge(test.row) is Outcome.WORSE]
-    start = "Used at all hospitals and averaged over them, the federated model was"
+    note = _note(mean) if (mean := lookup.metric(FEDERATED, "mean")) else ()
+    start: Sentence = ("Used at all hospitals and averaged over them", *note, ", the federated model was")
     sentences: list[Sentence] = []
     if better:
         every = len(better) == len(lookup.local_arms)
         whose = "every hospital's own model" if every else f"the own model of {listed(_sites(better))}"
-        sentences.append((f"{start} better than {whose}.",))
+        sentences.append((*start, f" better than {whose}."))
     if worse:
-        sentences.append((f"{start} worse than the own model of {listed(_sites(worse))}.",))
+        sentences.append((*start, f" worse than the own model of {listed(_sites(worse))}."))
     return tuple(sentences)
 
 
@@ -144,7 +145,9 @@ def _verdict_pooled(lookup: Lookup) -> tuple[Sentence, ...]:
     name = metric_name(lookup.main_metric)
     mean, other = short_value(federated), short_value(pooled)
     start: Sentence = (
-        f"Its mean {name} over the hospitals was ",
+        f"Its mean {name} over the hospitals",
+        *_note(federated),
+        " was ",
         *mean,
         "; with all data pooled in one place, ",
         *other,

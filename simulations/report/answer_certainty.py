@@ -24,7 +24,14 @@ _NO_DIFFERENCE: Final = (
 
 def certainty(lookup: Lookup) -> tuple[Sentence, ...]:
     """Patients behind the numbers, intervals, tests, repetitions, and the study's own limits."""
-    sentences = [*_patients(lookup), _intervals(lookup), *_tests(lookup), _repeats(lookup), *_undefined(lookup)]
+    sentences = [
+        *_patients(lookup),
+        _intervals(lookup),
+        *_narrow(lookup),
+        *_tests(lookup),
+        _repeats(lookup),
+        *_undefined(lookup),
+    ]
     if lookup.results.status == "completed_with_losses":
         sentences.append(("Some hospitals missed rounds; see the warnings.",))
     return tuple(sentences)
@@ -59,6 +66,19 @@ def _intervals(lookup: Lookup) -> Sentence:
         "Intervals are 95% percentile bootstrap intervals from ",
         number,
         " resamples of whole patients; they hold for new patients of these hospitals, not for other hospitals.",
+    )
+
+
+def _narrow(lookup: Lookup) -> tuple[Sentence, ...]:
+    """Sites with so few patients that resampling them understates the uncertainty."""
+    minimum = lookup.study.evaluation.test_min_patients
+    rows = [lookup.most_patients(item.row.arm, item.row.test_site).row for item in _main_rows(lookup)]
+    few = [row.test_site for row in rows if row.patients < minimum]
+    if not few or not lookup.study.evaluation.intervals:
+        return ()
+    number = whole(minimum, pointer("evaluation", "test_min_patients", file="study.json"))
+    return (
+        (f"At {listed(few)} there are fewer than ", number, " patients: intervals there are too narrow to rely on."),
     )
 
 

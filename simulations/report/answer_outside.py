@@ -129,7 +129,9 @@ def _left_out_site(lookup: Lookup, site: str, test: FoundTest | None) -> list[Se
     extra: Sentence = (", with it ", *short_value(full)) if full else ()
     sentence: Sentence = (Strong(site), ": federation without it ", *value(found), *extra, *_rivals(lookup, site), ".")
     part = lookup.test(FEDERATED, WITHOUT + site, site)
-    worth: list[Sentence] = [(f"Taking part, seen at {site}: ", *verdict(part), ".")] if part else []
+    worth: list[Sentence] = (
+        [(f"With {site} against without it, on its own patients: ", *verdict(part), ".")] if part else []
+    )
     if test is None:
         return [sentence, *worth]
     return [sentence, *worth, (f"Against {site}'s own model: ", *verdict(test), ".")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wardround.simulations.report.names import arm_name
+from wardround.simulations.report.names import FEDERATED, WITHOUT, arm_name
 from wardround.simulations.report.sourced import DASH, Number, Quote, fixed, joined, pointer, whole
 from wardround.simulations.report.tables import Cell, Table, text
 
@@ -41,10 +41,18 @@ def data_table(run: RunFolder) -> Table | None:
         cells.append(_medians(entry.get("shape"), _data(site, "shape"), places=0))
         rows.append(tuple(cells))
     return Table(
-        "Patients, with images below them in grey, by part and by class. Voxel and image sizes are medians.",
+        "Patients, with images below them in grey, by part and by class. Voxel and image sizes are medians."
+        f"{parts_of_folds(run.lookup)}",
         header,
         tuple(rows),
     )
+
+
+def parts_of_folds(lookup: Lookup) -> str:
+    """What to know about the parts of a run with folds, of which one can be shown."""
+    if lookup.results.folds < 2:
+        return ""
+    return " The parts are those of the first fold; over all folds every patient is a test patient once."
 
 
 def _data(*parts: str) -> str:
@@ -77,15 +85,14 @@ def work_table(lookup: Lookup) -> Table | None:
             continue
         seconds = _total(lookup, places, "seconds")
         training = _total(lookup, places, "train_seconds")
-        up, down = _total(lookup, places, "bytes_up"), _total(lookup, places, "bytes_down")
         samples = _total(lookup, places, "samples")
-        rows.append(
-            (text(arm_name(arm), "arm"), *(Cell((number,)) for number in (samples, seconds, training, up, down)))
-        )
+        sent = [_sent(lookup, arm, places, field) for field in ("bytes_up", "bytes_down")]
+        rows.append((text(arm_name(arm), "arm"), *(Cell((number,)) for number in (samples, seconds, training)), *sent))
     if not rows:
         return None
     return Table(
-        "The work of each model, added up over its rounds, seeds and folds.",
+        "The work of each model, added up over its rounds, seeds and folds. Only a federation sends models to "
+        "hospitals and back.",
         (
             "Model",
             "Training images seen",
@@ -96,6 +103,13 @@ def work_table(lookup: Lookup) -> Table | None:
         ),
         tuple(rows),
     )
+
+
+def _sent(lookup: Lookup, arm: str, places: list[int], field: str) -> Cell:
+    """Bytes on the wire; a dash for a model trained in one place, whose simulation passes through the same code."""
+    if arm == FEDERATED or arm.startswith(WITHOUT):
+        return Cell((_total(lookup, places, field),))
+    return text(DASH, "none")
 
 
 def _total(lookup: Lookup, places: list[int], field: str) -> Number:

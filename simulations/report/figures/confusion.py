@@ -59,7 +59,8 @@ def _picture(run: RunFolder, image: bytes, by: str) -> Picture:
         "confusion",
         "Right and wrong decisions",
         f"Test images of each hospital{by}, sorted by truth (row) and by the decision of the {model} (column). Darker: "
-        "a larger share of the row. Several seeds are counted together.",
+        "a larger share of the row. An image counts once for every model of the run that was tested on it: once a "
+        "seed, and at hospitals never trained on once a fold too.",
         f"Confusion matrices of the {model} at {', '.join(run.lookup.test_sites)}.",
         image,
     )

@@ -75,7 +75,7 @@ def _roc(run: RunFolder, scored: dict[tuple[str, str], Scored]) -> list[Picture]
             "ROC curves",
             "Share of positive images found (up) against share of negative images falsely called positive (right), "
             "over all thresholds; the closer to the upper left corner, the better. Shaded: 95% bootstrap band of the "
-            "first model, patients resampled whole.",
+            "federated curve, patients resampled whole.",
             f"ROC curves of the models at {', '.join(dict.fromkeys(site for site, _, _ in drawn))}.",
             png(figure),
         )

@@ -50,7 +50,11 @@ def draw(run: RunFolder) -> list[Picture]:
 
 def _picture(sites: list[str], image: bytes, *, segmentation: bool, volumes: bool) -> Picture:
     where = " The slice with the largest reference area is shown." if volumes else ""
-    drawn = "Solid blue: reference. Dashed orange: model." if segmentation else "Above each image: truth and score."
+    drawn = (
+        "Solid blue: reference. Dashed orange: model."
+        if segmentation
+        else "Above each image: truth, and the model's score from 0 to 1."
+    )
     return Picture(
         "examples",
         "What it looks like",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardround.simulations.report.figures.style import PARTS, Picture, canvas, png, site_colour
+from wardround.simulations.report.tables_run import parts_of_folds
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ def draw(run: RunFolder) -> list[Picture]:
             "partition",
             "Who holds what",
             "Patients of each hospital. Left: in which part they are; a patient is in one part only. Right: how many "
-            f"have each class; a patient can have several.{note}",
+            f"have each class; a patient can have several.{note}{parts_of_folds(run.lookup)}",
             "Bars of the number of patients in training, validation and test, and of each class, for "
             f"{', '.join(sites)}; the numbers are in the table of the data.",
             png(figure),

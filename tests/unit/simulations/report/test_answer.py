@@ -161,6 +161,24 @@ def test_averages_are_compared_by_their_interval_and_that_is_said() -> None:
     assert "better than" not in answer(results(open_, metrics), STUDY).text()
 
 
+def test_an_average_says_which_hospitals_it_leaves_out() -> None:
+    tests = [summary(f"local/{site}", 0.1, 0.05, 0.15) for site in STUDY.sites]
+    partial = [metric(arm, "mean", 0.8, "without lake, where it is undefined") for arm in ("federated", "centralised")]
+    text = answer(results(tests, partial), STUDY).text()
+    assert "averaged over them (without lake, where it is undefined), the federated model was better" in text
+    assert "Its mean AUROC over the hospitals (without lake, where it is undefined) was 0.800" in text
+    full = [metric(arm, "mean", 0.8) for arm in ("federated", "centralised")]
+    assert "without lake" not in answer(results(tests, full), STUDY).text()
+
+
+@pytest.mark.parametrize(("patients", "said"), [(9, True), (10, False)])
+def test_intervals_from_few_patients_are_called_too_narrow(patients: int, *, said: bool) -> None:
+    rows = [metric("federated", site, 0.8) for site in STUDY.sites]
+    rows[0] = rows[0].model_copy(update={"patients": patients})
+    text = about(answer(results([], rows), STUDY), "certain")
+    assert ("At north there are fewer than 10 patients: intervals there are too narrow" in text) is said
+
+
 def test_pooled_data_that_is_better_is_said() -> None:
     metrics = [metric("federated", "mean", 0.8), metric("centralised", "mean", 0.85)]
     found = answer(results([summary("centralised", -0.05, -0.08, -0.02)], metrics), STUDY)
