@@ -23,7 +23,7 @@ REMARKS = (
     "start_seconds, ours: from process start until the first of the hospitals, prepared before, has trained one step.",
     "start_seconds, Flower: from process start until the first client is called; its clients do not train.",
 )
-NO_PEER = "Flower's simulation is not installed here; to measure it: pip install 'wardround[ray]'."
+NO_PEER = "Flower's simulation is not installed here; to measure it, in a checkout: pip install -e '.[ray]'."
 
 
 @dataclass(frozen=True, slots=True)
