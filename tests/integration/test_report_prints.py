@@ -28,7 +28,7 @@ def test_report_prints_to_pdf(report: Path, chromium: Path, pdftotext: Path, tmp
     switches = ["--headless=new", "--no-sandbox", "--disable-gpu", "--no-pdf-header-footer", "--disable-dev-shm-usage"]
     offline = ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'profile'}"]
     command = [str(chromium), *switches, *offline, f"--print-to-pdf={pdf}", report.resolve().as_uri()]
-    printed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    printed = subprocess.run(command, capture_output=True, text=True, check=False, timeout=600)
     assert printed.returncode == 0, printed.stderr
 
     read = subprocess.run([str(pdftotext), "-layout", str(pdf), "-"], capture_output=True, text=True, check=True)

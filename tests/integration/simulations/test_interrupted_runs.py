@@ -192,7 +192,7 @@ def gone(pid: int) -> bool:
 def test_an_interrupted_run_says_how_to_go_on(started: tuple[subprocess.Popen[str], Path]) -> None:
     process, folder = started
     os.killpg(process.pid, signal.SIGINT)  # as a terminal does
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "WR-1508" in out
     assert f"--resume {folder}" in err
@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_how_to_go_on(started: tuple[subprocess.Popen[st
 def test_a_killed_worker_ends_the_run_with_a_code(started: tuple[subprocess.Popen[str], Path]) -> None:
     process, _ = started
     os.kill(workers(process)[0], signal.SIGKILL)
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=300)
     assert process.returncode == 1
     assert "WR-1504" in out
     assert "Traceback" not in err
