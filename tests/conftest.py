@@ -9,11 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 ROOT = Path(__file__).resolve().parents[1]
+settings.register_profile("wardround", deadline=None)  # shared machines stall; no test is about time
+settings.load_profile("wardround")
+
 NO_DATA = "WARDROUND_DATA is not set"
 NO_GPU = "no GPU on this machine"
 NO_CHROMIUM = "chromium is not installed"
