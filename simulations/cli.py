@@ -66,7 +66,7 @@ def simulate(
 ) -> None:
     """Run a study on virtual hospitals on this machine, with all baselines, and write a report."""
     if (study is None) == (resume is None):
-        raise typer.BadParameter("give a study or --resume RUN, not both")
+        raise typer.BadParameter("give either a study or --resume RUN")
     from wardround.simulations.experiment import new_request
     from wardround.simulations.run_folder import free_folder, read_request
     from wardround.simulations.scenario import load_scenario

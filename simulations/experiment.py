@@ -18,6 +18,7 @@ from wardround.simulations.pool import run_jobs
 from wardround.simulations.progress import QuietProgress
 from wardround.simulations.report.write import write_report
 from wardround.simulations.run_folder import RunRequest, open_run, write_settings
+from wardround.simulations.sites.named import at_hospital
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,4 +132,6 @@ def _check_every_part(request: RunRequest, hospitals: Mapping[SiteId, VirtualHos
     for site in request.study.site_ids:
         data = hospitals[site].data
         for fold in range(request.folds):
-            check_parts(data.parts(request.study, fold, request.folds), data.prepared.patients, request.study.split)
+            parts = data.parts(request.study, fold, request.folds)
+            with at_hospital(site):
+                check_parts(parts, data.prepared.patients, request.study.split)

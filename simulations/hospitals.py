@@ -10,6 +10,7 @@ from wardround.client.data.pool import SiteData, open_site_data
 from wardround.client.home import Home, RegisteredData, create_home
 from wardround.common.ids import SiteId
 from wardround.simulations.sites.materialise import materialise
+from wardround.simulations.sites.named import at_hospital
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,8 @@ def build_hospitals(
         home = create_home(
             run / "hospitals" / site, site, [registered], device=device, threads=threads, secret=_public_secret(site)
         )
-        data = open_site_data(home.settings.data, scenario.study, home.path)
+        with at_hospital(site):
+            data = open_site_data(home.settings.data, scenario.study, home.path)
         hospitals[site] = VirtualHospital(home, data)
         progress(site)
     return hospitals

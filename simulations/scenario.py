@@ -251,5 +251,7 @@ def _text(path_or_name: str) -> str:
         )
     try:
         return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WardroundError("WR-1001", f"The file {path.name} cannot be read: {type(error).__name__}.") from error
+    except OSError as error:
+        raise WardroundError("WR-1001", f"The file {path.name} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise WardroundError("WR-1001", f"The file {path.name} is not UTF-8 text.") from error

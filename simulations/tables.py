@@ -11,6 +11,7 @@ from rich.table import Table
 
 from wardround.common.errors import WardroundError
 from wardround.simulations.report.answer import answer
+from wardround.simulations.report.names import TESTS, metric_name
 from wardround.simulations.report.sourced import plain
 from wardround.simulations.results import Results
 
@@ -37,7 +38,9 @@ def show_gain(results: Results, study: Study) -> None:
     """Arms by sites in the main metric, then what federation gained, in numbers and words; 80 columns suffice."""
     found = main_metrics(results)
     sites = [site for site in dict.fromkeys(site for _, site in found) if site != "spread"]
-    table = Table(title=f"{results.study.name}: {MAIN[results.study.task]} on the test patients of", box=SIMPLE)
+    table = Table(
+        title=f"{results.study.name}: {metric_name(MAIN[results.study.task])} on the test patients of", box=SIMPLE
+    )
     table.add_column("trained on", no_wrap=True)
     for site in sites:
         table.add_column(site, justify="right")
@@ -58,7 +61,7 @@ def _show_differences(results: Results) -> None:
             ends = "" if test.ci95 is None else f"{test.ci95[0]:+.3f} to {test.ci95[1]:+.3f}"
             p = "–" if test.p_holm is None else f"{test.p_holm:.3f}" if test.p_holm >= 0.001 else "<0.001"
             gain = "undefined" if test.difference is None else f"{test.difference:+.3f}"
-            table.add_row(test.test_site, gain, ends, test.test.replace("_", " "), p)
+            table.add_row(test.test_site, gain, ends, TESTS.get(test.test, test.test), p)
     if table.row_count:
         Console().print(table)
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from wardround.client.data.manifest import Manifest
 
+SEPARATORS = (",", ";", "\t")
+
 MAX_TABLE_BYTES = 1 << 30
 """Tables larger than 1 GiB are refused."""
 
@@ -72,7 +74,20 @@ def _check_header(header: list[str], manifest: Manifest) -> None:
         raise WardroundError("WR-1103", "The header of the table names a column twice.")
     missing = [column for column in manifest.columns if column not in header]
     if missing:
-        raise WardroundError("WR-1104", f"The table has no column {', '.join(repr(column) for column in missing)}.")
+        names = ", ".join(map(repr, missing))
+        raise WardroundError("WR-1104", f"The table has no column {names}{_separator_hint(header, manifest)}.")
+
+
+def _separator_hint(header: list[str], manifest: Manifest) -> str:
+    """What a header in one piece tells: the file has another separator than the manifest says.
+
+    The header itself is not repeated: in a file without one, it is a patient's row.
+    """
+    used = manifest.table.separator
+    other = [found for found in SEPARATORS if found != used and found in "".join(header)]
+    if len(header) > 1 or not other:
+        return ""
+    return f": it has a single column, in which {other[0]!r} separates; table.separator is {used!r}"
 
 
 def _kept(row: Row, where: Mapping[str, str | tuple[str, ...]]) -> bool:

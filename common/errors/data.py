@@ -31,7 +31,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "WR-1104",
         "table lacks a column",
         "The manifest names a column that the table does not have.",
-        "Correct the column names in the manifest; upper and lower case count.",
+        "Correct the column names in the manifest, where upper and lower case count, or its table.separator.",
     ),
     ErrorPage(
         "WR-1105",
@@ -103,7 +103,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "WR-1115",
         "field of the table is empty or has the wrong type",
         "A patient identifier, a path or a needed number is empty, or is not a number, or is not among the categories.",
-        "Complete or correct the listed rows, or remove them.",
+        "Complete or correct the listed rows, or remove them; numbers have a decimal point, not a comma.",
     ),
     ErrorPage(
         "WR-1116",

@@ -145,7 +145,7 @@ def _verdict_pooled(lookup: Lookup) -> tuple[Sentence, ...]:
     name = metric_name(lookup.main_metric)
     mean, other = short_value(federated), short_value(pooled)
     start: Sentence = (
-        f"Its mean {name} over the hospitals",
+        f"The federated model's mean {name} over the hospitals",
         *_note(federated),
         " was ",
         *mean,

@@ -8,6 +8,7 @@ from wardround.client.data.table import read_rows
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.simulations.partition.by_share import by_share
+from wardround.simulations.sites.named import at_hospital
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -37,7 +38,8 @@ def divide(source: Source, root: Path, sites: Sequence[VirtualSite]) -> dict[Sit
     homes: dict[str, str] = {}
     for site in sites:
         manifest = source.manifest(site.name, site.where)
-        rows, _ = read_rows(manifest, root)
+        with at_hospital(site.name):
+            rows, _ = read_rows(manifest, root)
         patients = {row.values[source.patient.column]: row.number for row in rows}
         own = _own_patients(patients, site, sites)
         _claim(homes, {patient: patients[patient] for patient in own}, site.name)

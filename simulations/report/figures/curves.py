@@ -125,8 +125,9 @@ def _calibration(run: RunFolder, scored: dict[tuple[str, str], Scored]) -> list[
             "calibration",
             "Can the probabilities be believed?",
             "Images grouped by the probability that the model gave them (right), and how many of them were truly "
-            "positive (up). On the diagonal the probabilities can be taken at their word; below it the model is too "
-            "sure. Larger dots hold more images; bars are 95% bootstrap intervals.",
+            "positive (up). On the diagonal the probabilities can be taken at their word; below it they are too "
+            "high, above it too low. At a hospital with one class only, the dots lie on the edge whatever the model "
+            "says. Larger dots hold more images; bars are 95% bootstrap intervals.",
             f"Calibration curves at {', '.join(sites)}.",
             png(figure),
         )

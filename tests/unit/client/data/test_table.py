@@ -108,6 +108,19 @@ def test_refused(tmp_path: Path, text: str | bytes, code: str) -> None:
     assert refused(tmp_path, manifest()) == code
 
 
+def test_another_separator_is_named_without_repeating_the_header(tmp_path: Path) -> None:
+    put(tmp_path, "patient;image;finding;site\n007;a.png;1;x\n")
+    read_rows(manifest(separator=";"), tmp_path)
+    with pytest.raises(WardroundError, match="single column, in which ';' separates") as caught:
+        read_rows(manifest(), tmp_path)
+    assert caught.value.code == "WR-1104"
+    assert "site" not in caught.value.what
+    put(tmp_path, CSV.replace("finding", "Finding"))
+    with pytest.raises(WardroundError, match="no column 'finding'") as caught:
+        read_rows(manifest(), tmp_path)
+    assert "single column" not in caught.value.what
+
+
 def test_refused_by_where_and_file(tmp_path: Path) -> None:
     put(tmp_path, CSV)
     put(tmp_path, CSV, "fake.parquet")

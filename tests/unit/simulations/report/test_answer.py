@@ -166,7 +166,7 @@ def test_an_average_says_which_hospitals_it_leaves_out() -> None:
     partial = [metric(arm, "mean", 0.8, "without lake, where it is undefined") for arm in ("federated", "centralised")]
     text = answer(results(tests, partial), STUDY).text()
     assert "averaged over them (without lake, where it is undefined), the federated model was better" in text
-    assert "Its mean AUROC over the hospitals (without lake, where it is undefined) was 0.800" in text
+    assert "The federated model's mean AUROC over the hospitals (without lake, where it is undefined) was 0.800" in text
     full = [metric(arm, "mean", 0.8) for arm in ("federated", "centralised")]
     assert "without lake" not in answer(results(tests, full), STUDY).text()
 

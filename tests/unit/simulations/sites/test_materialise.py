@@ -169,6 +169,17 @@ def test_a_patient_at_two_sites_is_refused_by_row(data: Path, tmp_path: Path) ->
     assert "row" in caught.value.what
 
 
+def test_a_hospital_without_rows_is_named(data: Path, tmp_path: Path) -> None:
+    sites = [{"name": name, "where": {"hospital": letter}} for name, letter in (("north", "A"), ("south", "B"))]
+    assert set(materialise(scenario_of(*sites), data, tmp_path / "out")) == {"north", "south"}
+    sites[1]["where"] = {"hospital": "b"}
+    with pytest.raises(
+        WardroundError, match=r"Hospital south: The table has 32 rows, and table\.where leaves"
+    ) as caught:
+        materialise(scenario_of(*sites), data, tmp_path / "out")
+    assert caught.value.code == "WR-1105"
+
+
 def test_more_sites_than_patients_are_refused(data: Path, tmp_path: Path) -> None:
     def sites(count: int) -> Scenario:
         return scenario_of(*({"name": f"s{number}", "where": {"hospital": "A"}} for number in range(count)))
