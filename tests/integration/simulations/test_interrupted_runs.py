@@ -145,6 +145,7 @@ def started(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
     folder = tmp_path / "run"
     program = Path(sys.executable).with_name("wardround")
     command = [str(program), "simulate", str(study), "--out", str(folder)]
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, and so inherited, in background jobs
     process = subprocess.Popen(
         [*command, "--workers", "2", "--json"],
         stdout=subprocess.PIPE,
@@ -153,6 +154,7 @@ def started(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], Path]]:
         start_new_session=True,
         env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
+    signal.signal(signal.SIGINT, before)
     try:
         wait_for(lambda: len(list(folder.glob("jobs/*/plan.json"))) >= 2)
         yield process, folder
