@@ -34,7 +34,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, observer: Observer, finished: Ca
     """Run every job; with one worker in this process, else in ``workers`` processes.
 
     Args:
-        jobs: What to run; finished ones cost nothing.
+        jobs: What to run; none when every arm has already ended.
         workers: Processes at a time, 1 or more.
         observer: Called with the run's id and each message that a hospital answered.
         finished: Called with the run's id of each job that ended.
@@ -42,7 +42,7 @@ def run_jobs(jobs: Sequence[Job], workers: int, observer: Observer, finished: Ca
     Raises:
         WardroundError: What the first failing job raised; WR-1504, a worker process died.
     """
-    if workers == 1 or len(jobs) == 1:
+    if workers == 1 or len(jobs) < 2:
         for job in jobs:
             run_job(job, lambda handled, run=job.run: observer(run, handled))  # type: ignore[misc]
             finished(job.run)

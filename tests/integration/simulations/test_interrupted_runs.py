@@ -17,7 +17,7 @@ from fakes.scenarios import chest_fields, chest_scenario
 
 from wardround.common.errors import WardroundError
 from wardround.simulations.experiment import new_request, simulate
-from wardround.simulations.run_folder import LOCK
+from wardround.simulations.run_folder import LOCK, read_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -65,6 +65,13 @@ def test_a_finished_arm_that_was_damaged_is_run_again(finished: Path, name: str,
     run(finished)
     assert stamp(finished) != before
     assert (finished / "cases.csv").read_bytes() == cases
+
+
+def test_a_finished_run_is_resumed_with_several_workers(finished: Path) -> None:
+    before, results = stamp(finished), (finished / "results.json").read_bytes()
+    simulate(read_request(finished), finished, workers=2)
+    assert stamp(finished) == before
+    assert (finished / "results.json").read_bytes() == results
 
 
 def test_other_files_of_a_run_are_written_again(finished: Path) -> None:
