@@ -16,7 +16,7 @@ from wardround.simulations.report.answer_undefined import what_is_left
 from wardround.simulations.report.lookup import Lookup
 from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, listed, metric_name
 from wardround.simulations.report.outcome import Outcome, difference, judge, short_value, value, verdict
-from wardround.simulations.report.sourced import Quote, Strong, fixed, plain
+from wardround.simulations.report.sourced import Quote, Strong, decimals, fixed, plain
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
@@ -223,7 +223,8 @@ def _lowest(own: dict[str, FoundTest], skip: set[str]) -> tuple[Sentence, ...]:
         return ((*start, ", without an interval; a loss there is not ruled out."),)
     low = fixed(test.row.ci95[0], f"{test.source}/ci95/0", signed=True)
     end = "; its interval reaches down to " if test.row.ci95[0] < 0 else "; its interval begins at "
-    tail = ", so a loss of that size is not ruled out." if test.row.ci95[0] < 0 else "."
+    size = "of that size" if round(test.row.ci95[0], decimals(test.row.metric)) < 0 else "too small to be shown here"
+    tail = f", so a loss {size} is not ruled out." if test.row.ci95[0] < 0 else "."
     return ((*start, end, low, tail),)
 
 

@@ -121,6 +121,12 @@ def test_nothing_shown_is_not_called_equal() -> None:
     assert "so a loss of that size is not ruled out" in about(found, "Who loses")
 
 
+@pytest.mark.parametrize(("low", "size"), [(-0.0004, "too small to be shown here"), (-0.0006, "of that size")])
+def test_a_loss_that_rounds_to_zero_is_not_called_a_size(low: float, size: str) -> None:
+    text = about(own(OPEN | {"difference": 0.001, "ci95": (low, 0.05)}, OPEN, OPEN), "Who loses")
+    assert f"so a loss {size} is not ruled out" in text
+
+
 def test_too_few_patients_are_described_not_judged() -> None:
     found = own(FEW, FEW, FEW)
     assert first(found).startswith("Whether federation helped cannot be tested")
