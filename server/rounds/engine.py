@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 LARGEST: Final = float(np.finfo(np.float32).max) / 2
 """What no sum of updates may come near: float32 would overflow."""
 
-CURVE_POINTS: Final = 15
+CURVE_POINTS: Final = 10
 """Validations of a run whose selection rule needs none: enough for a curve, little beside training."""
 
 

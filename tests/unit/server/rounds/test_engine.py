@@ -196,7 +196,7 @@ def test_last_and_moving_average() -> None:
 
 @pytest.mark.parametrize(
     ("rule", "rounds", "expected"),
-    [("validation", 45, 45), ("ema", 45, 15), ("last", 15, 15), ("last", 16, 8), ("ema", 2, 2)],
+    [("validation", 45, 45), ("ema", 45, 9), ("last", 10, 10), ("last", 16, 8), ("ema", 2, 2)],
 )
 def test_validation_is_as_frequent_as_the_rule_needs(rule: str, rounds: int, expected: int) -> None:
     plan = study(selection={"rule": rule}, training={"rounds": rounds})
