@@ -41,9 +41,9 @@ def show_gain(results: Results, study: Study) -> None:
     table = Table(
         title=f"{results.study.name}: {metric_name(MAIN[results.study.task])} on the test patients of", box=SIMPLE
     )
-    table.add_column("trained on", no_wrap=True)
+    table.add_column("trained on", overflow="fold")
     for site in sites:
-        table.add_column(site, justify="right")
+        table.add_column(site, justify="right", no_wrap=True, min_width=max(5, len(site)))
     for arm in results.arms:
         table.add_row(arm, *(_value(found.get((arm, site))) for site in sites))
     Console().print(table)
