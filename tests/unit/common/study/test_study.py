@@ -67,7 +67,7 @@ def test_id_depends_on_spelt_out_defaults_only_by_their_value() -> None:
         ("split.test", 0.9, "leave no patient"),
         ("split.validation", 0.0, "validation"),
         ("aggregation.min_sites", 3, "min_sites"),
-        ("aggregation.mode", "private", "aggregation.mode"),
+        ("aggregation.mode", "robust", "aggregation.mode"),
         ("schema", 2, "schema"),
     ],
 )
