@@ -1,8 +1,10 @@
 """The hospital's home folder: its settings, its secret, the studies it approved.
 
-``hospital.toml`` names the site and its data sets, ``studies/`` holds the studies that were
-approved here (one file a hash), ``patient.key`` the secret under which patient keys are made, and
-``runs/`` what study runs left at the site.
+``hospital.toml`` names the site and its data sets, ``policy.toml`` says what no study can overrule,
+``studies/`` holds the studies that were approved here (one file a hash), ``patient.key`` the secret
+under which patient keys are made, ``identity.key`` and ``roster.json`` who the site is and whom it
+takes its peers for (:mod:`wardround.client.identity`), and ``runs/`` what study runs left at the
+site.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from wardround.client.policy import POLICY, Policy, read_policy
 from wardround.common.errors import WardroundError
 from wardround.common.ids import PatientKey, SiteId, StudyId
 from wardround.common.study import Name, Study, parse_toml, validated
@@ -88,6 +91,15 @@ class Home:
         """The hospital's name in studies."""
         return SiteId(self.settings.site)
 
+    @property
+    def policy(self) -> Policy:
+        """The site's policy, read anew so that a change holds at once.
+
+        Raises:
+            WardroundError: WR-1305, ``policy.toml`` is damaged.
+        """
+        return read_policy(self.path)
+
     def run_folder(self, run: str) -> Path:
         """What a study run left at this site."""
         return self.path / "runs" / run
@@ -128,7 +140,14 @@ def _read_study(content: bytes) -> tuple[Study, StudyId]:
 
 
 def create_home(
-    path: Path, site: SiteId, data: Sequence[RegisteredData], *, device: str, threads: int, secret: bytes | None = None
+    path: Path,
+    site: SiteId,
+    data: Sequence[RegisteredData],
+    *,
+    device: str,
+    threads: int,
+    secret: bytes | None = None,
+    policy: Policy | None = None,
 ) -> Home:
     """Make a hospital's home folder.
 
@@ -140,10 +159,13 @@ def create_home(
         threads: Processor threads for training.
         secret: Secret for patient keys, 32 bytes. Real hospitals leave it out and it is drawn from
             the operating system; virtual ones give a public one so that runs can be compared.
+        policy: What no study can overrule; None leaves what is there, and the defaults where nothing is.
     """
     path.mkdir(parents=True, exist_ok=True)
     if secret is not None:
         write_atomically(path / "patient.key", secret, mode=0o600)
+    if policy is not None:
+        write_atomically(path / POLICY, policy.as_toml())
     lines = ["schema = 1", f'site = "{site}"', f'device = "{device}"', f"threads = {threads}"]
     for item in data:
         lines += ["", "[[data]]", f"manifest = {_toml_string(item.manifest)}"]
@@ -154,7 +176,7 @@ def create_home(
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
-    """Write a file so that it is either the old or the new one, whatever happens."""
+    """Write a file so that it is either the old or the new one, whatever happens; durable on return."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
     try:
         with os.fdopen(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb") as file:
@@ -164,6 +186,16 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make the names in a folder durable: a new file's content alone does not survive a power cut."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _secret(path: Path) -> bytes:

@@ -1,14 +1,22 @@
-"""Virtual hospitals: a home folder for each, and one for the pooled data of several."""
+"""Virtual hospitals: a home folder for each, and one for the pooled data of several.
+
+Virtual hospitals form one consortium for each run folder. Its authority's key and roster lie in
+``consortium/``; every hospital has its own identity key and has accepted that roster. All keys are
+drawn from the operating system, and kept when the run is taken up again.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardround.client.data.pool import SiteData, open_site_data
-from wardround.client.home import Home, RegisteredData, create_home
+from wardround.client.home import Home, RegisteredData, create_home, write_atomically
+from wardround.client.identity import accept_roster, site_key, stored_key
+from wardround.client.policy import Policy
 from wardround.common.ids import SiteId
+from wardround.common.roster import Member, Roster, SignedRoster
 from wardround.simulations.sites.materialise import materialise
 from wardround.simulations.sites.named import at_hospital
 
@@ -18,6 +26,12 @@ if TYPE_CHECKING:
 
     from wardround.common.study import Study
     from wardround.simulations.scenario import Scenario
+
+CONSORTIUM: Final = "simulation"
+"""Name of the virtual hospitals' consortium, and of whoever accepts its roster."""
+
+VIRTUAL_POLICY: Final = Policy(modes=("open", "private"), strengths=("active", "semi-honest"), runs_per_study=1_000_000)
+"""Virtual hospitals have no patients to protect: they take part in all that can be compared."""
 
 
 @dataclass(frozen=True)
@@ -53,20 +67,58 @@ def build_hospitals(
     Patient keys of virtual hospitals are made under a public secret, so that runs can be compared.
 
     Raises:
-        WardroundError: WR-10xx or WR-11xx, the scenario or a hospital's data cannot be used.
+        WardroundError: WR-10xx or WR-11xx, the scenario or a hospital's data cannot be used; WR-1305
+            or WR-1702, a key or roster of this run folder was damaged.
     """
     sources = materialise(scenario, data_root, run / "sites")
     hospitals: dict[SiteId, VirtualHospital] = {}
     for site in scenario.sites:
         registered = RegisteredData(manifest=sources[site].manifest.resolve(), root=sources[site].root.resolve())
         home = create_home(
-            run / "hospitals" / site, site, [registered], device=device, threads=threads, secret=_public_secret(site)
+            run / "hospitals" / site,
+            site,
+            [registered],
+            device=device,
+            threads=threads,
+            secret=_public_secret(site),
+            policy=VIRTUAL_POLICY,
         )
         with at_hospital(site):
             data = open_site_data(home.settings.data, scenario.study, home.path)
         hospitals[site] = VirtualHospital(home, data)
         progress(site)
+    enrol([hospital.home for hospital in hospitals.values()], run / "consortium")
     return hospitals
+
+
+def enrol(homes: Sequence[Home], consortium: Path) -> Roster:
+    """Make ``homes`` one consortium: each has an identity key and accepts the same signed roster.
+
+    The authority's key and the newest roster lie in the folder ``consortium``. The roster there is
+    kept while its members and their keys are the same; otherwise the next version takes its place.
+
+    Raises:
+        WardroundError: WR-1305 or WR-1702, a key or roster was damaged, or a home has accepted the
+            roster of another consortium.
+    """
+    consortium.mkdir(parents=True, exist_ok=True)
+    members = {home.site: Member(key=site_key(home).public.hex()) for home in homes}
+    signed = _signed_roster(consortium, members)
+    for home in homes:
+        accept_roster(home, signed, by=CONSORTIUM)
+    return signed.roster
+
+
+def _signed_roster(consortium: Path, members: Mapping[SiteId, Member]) -> SignedRoster:
+    path = consortium / "roster.json"
+    last = SignedRoster.from_json(path.read_bytes()) if path.exists() else None
+    if last is not None and last.roster.members == members:
+        return last
+    version = 1 if last is None else last.roster.version + 1
+    roster = Roster(consortium=CONSORTIUM, version=version, members=members)
+    signed = SignedRoster.sign(roster, stored_key(consortium / "authority.key"))
+    write_atomically(path, signed.to_json())
+    return signed
 
 
 def pooled_home(name: str, hospitals: Mapping[SiteId, VirtualHospital], sites: Sequence[SiteId], run: Path) -> Home:
@@ -80,6 +132,7 @@ def pooled_home(name: str, hospitals: Mapping[SiteId, VirtualHospital], sites: S
         device=settings[0].device,
         threads=settings[0].threads,
         secret=_public_secret(name),
+        policy=VIRTUAL_POLICY,
     )
 
 

@@ -1,0 +1,134 @@
+"""The hospital's own policy: what no study can overrule.
+
+``policy.toml`` in the home folder; without one the defaults hold: secure sums only, at the strength
+that a lying coordinator cannot undo, and one run of a study. Each check is one method that refuses
+with WR-1712 and says what the policy allows.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Final, Literal
+
+import tomli_w
+from pydantic import BaseModel, ConfigDict, Field
+
+from wardround.common.errors import WardroundError
+from wardround.common.study import parse_toml, validated
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+    from pathlib import Path
+
+    from wardround.common.ids import StudyRunId
+
+POLICY: Final = "policy.toml"
+
+
+class Policy(BaseModel):
+    """``policy.toml``.
+
+    Attributes:
+        schema: Version of this format.
+        modes: Ways to aggregate that this site takes part in: ``private``, where only a secure sum
+            leaves, and ``open``, where the coordinator sees this site's update.
+        strengths: Of secure aggregation: ``active`` withstands a coordinator that lies,
+            ``semi-honest`` only one that follows the protocol.
+        colluding: Fewest sites that a study must assume to collude with the coordinator; None is
+            ``floor((n - 1) / 3)`` for n sites.
+        min_sites: Fewest sites in the cohort of a secure sum.
+        runs_per_study: Study runs of one approved study that this site joins in private mode. A
+            second run starts from the same initial model; with one site fewer, the two first sums
+            would differ by that site's update. More than 1 accepts that for convenience.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    modes: tuple[Literal["private", "open"], ...] = Field(default=("private",), min_length=1)
+    strengths: tuple[Literal["active", "semi-honest"], ...] = Field(default=("active",), min_length=1)
+    colluding: Annotated[int, Field(ge=0, le=1000, strict=True)] | None = None
+    min_sites: Annotated[int, Field(ge=3, le=1000, strict=True)] = 3
+    runs_per_study: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1
+
+    def as_toml(self) -> bytes:
+        """The content of ``policy.toml``; :func:`read_policy` gives the same policy again."""
+        return tomli_w.dumps(self.model_dump(mode="json", by_alias=True, exclude_none=True)).encode()
+
+    def least_colluding(self, sites: int) -> int:
+        """Fewest colluding sites that a cohort of ``sites`` must assume."""
+        return (sites - 1) // 3 if self.colluding is None else self.colluding
+
+    def check_mode(self, mode: str) -> None:
+        """Refuse a study whose ``aggregation.mode`` this site does not allow.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        _check_allowed("mode", mode, self.modes)
+
+    def check_strength(self, strength: str) -> None:
+        """Refuse secure aggregation of a strength that this site does not allow.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        _check_allowed("strength", strength, self.strengths)
+
+    def check_colluding(self, colluding: int, *, sites: int) -> None:
+        """Refuse a cohort of ``sites`` that assumes fewer colluding sites than this site insists on.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        least = self.least_colluding(sites)
+        if colluding < least:
+            raise _forbidden(f"a cohort of {sites} sites that assumes {colluding} colluding", f"{least} or more")
+
+    def check_sites(self, sites: int) -> None:
+        """Refuse a secure sum over a cohort of too few sites.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if sites < self.min_sites:
+            raise _forbidden(f"a secure sum over a cohort of {sites} sites", f"{self.min_sites} or more")
+
+    def check_run(self, run: StudyRunId, joined: Collection[StudyRunId]) -> None:
+        """Refuse one study run too many of an approved study, in private mode.
+
+        Args:
+            run: The run that this site is asked to join.
+            joined: Every run of the same study, by the study's hash, that this site ever joined in
+                private mode. The caller records ``run`` there, durably, before anything leaves.
+
+        Raises:
+            WardroundError: WR-1712; never for a run that is among ``joined``.
+        """
+        if run not in joined and len(joined) >= self.runs_per_study:
+            raise _forbidden("another run of a study that it joined before", f"{self.runs_per_study} a study")
+
+
+def read_policy(home: Path) -> Policy:
+    """The policy of a home folder; the defaults where it has no ``policy.toml``.
+
+    Raises:
+        WardroundError: WR-1305, there is one and it cannot be read or is not valid.
+    """
+    try:
+        fields = parse_toml((home / POLICY).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return Policy()
+    except (OSError, UnicodeDecodeError) as error:
+        raise WardroundError("WR-1305", f"{POLICY} cannot be read ({type(error).__name__}).") from error
+    except WardroundError as error:
+        raise WardroundError("WR-1305", f"{POLICY}: {error.what}") from error
+    return validated(Policy, fields, "WR-1305", POLICY)
+
+
+def _check_allowed(what: str, value: str, allowed: Collection[str]) -> None:
+    if value not in allowed:
+        raise _forbidden(f"{what} {value!r}", " or ".join(allowed))
+
+
+def _forbidden(what: str, allowed: str) -> WardroundError:
+    return WardroundError("WR-1712", f"This site's policy forbids {what}; it allows {allowed}.")
