@@ -12,17 +12,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    RingDtype = np.dtype[np.uint16] | np.dtype[np.uint32]
-    RingArray = NDArray[np.uint16] | NDArray[np.uint32]
+from numpy.typing import NDArray
 
 Bits = Literal[16, 32]
+RingDtype: TypeAlias = "np.dtype[np.uint16 | np.uint32]"
+RingVector: TypeAlias = NDArray[np.uint16 | np.uint32]
+"""A vector of ring values, shape ``[size]``."""
+
+LARGEST_LIMB: Final = 255
+"""Largest digit of a number in base 256, one ring value (:mod:`wardround.common.secagg.scalars`)."""
 
 ROUNDING_LIMIT: Final = 0.01
 """Largest share of rounding in a mean update that a 16-bit ring may have."""
@@ -72,6 +73,10 @@ class Ring:
             raise ValueError(f"a ring of {self.bits} bits holds sums over 1 to {largest} sites, not {sites}")
         return largest // sites
 
+    def holds_limbs(self, sites: int) -> bool:
+        """Whether sums of limbs over this many sites stay below half of the ring: 128 sites in 16 bits."""
+        return sites * LARGEST_LIMB < 1 << (self.bits - 1)
+
 
 def rounding_share(
     bits: Bits, sites: int, clip_factor: float, mean_weight: float, *, survivors: int | None = None
@@ -111,10 +116,11 @@ def rounding_share(
 def ring_bits_for(sites: int, clip_factor: float, mean_weight: float, *, survivors: int | None = None) -> Bits:
     """16 where the predicted rounding stays within :data:`ROUNDING_LIMIT` of the mean update, else 32.
 
-    The arguments are those of :func:`rounding_share`.
+    More sites than the limbs of a 16-bit ring hold take 32 as well. The arguments are those of
+    :func:`rounding_share`.
 
     Raises:
         ValueError: A number is out of its range.
     """
     share = rounding_share(16, sites, clip_factor, mean_weight, survivors=survivors)
-    return 16 if share <= ROUNDING_LIMIT else 32
+    return 16 if share <= ROUNDING_LIMIT and Ring(16).holds_limbs(sites) else 32

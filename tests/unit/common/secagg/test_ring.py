@@ -22,6 +22,11 @@ def test_a_full_sum_stays_below_half_of_the_ring_and_one_level_more_would_not(bi
         assert int(total.view(signed)[0]) == sign * sites * ring.levels(sites)
 
 
+def test_limbs_of_128_sites_stay_below_half_of_the_small_ring() -> None:
+    assert (Ring(16).holds_limbs(128), Ring(16).holds_limbs(129), Ring(32).holds_limbs(129)) == (True, False, True)
+    assert (ring_bits_for(128, 1.0, 1.0), ring_bits_for(129, 1.0, 1.0)) == (16, 32)
+
+
 def test_values_are_unsigned_little_endian() -> None:
     assert np.array([1], dtype=Ring(16).dtype).tobytes() == b"\x01\x00"
     assert np.array([1], dtype=Ring(32).dtype).tobytes() == b"\x01\x00\x00\x00"
