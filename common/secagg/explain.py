@@ -1,0 +1,26 @@
+"""What people are told about an attempt that ended without a sum; both sides use the same words."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from wardround.common.secagg.messages import AttemptEnded, Stage
+
+if TYPE_CHECKING:
+    from wardround.common.secagg.context import RoundContext, SessionContext
+
+_DONE: Final = {
+    Stage.UPLOAD: "uploaded",
+    Stage.CONFIRM: "confirmed the survivor set",
+    Stage.OPEN: "sent their shares",
+}
+
+
+def explain(session: SessionContext, context: RoundContext, told: AttemptEnded) -> str:
+    """Who was missing, how many were needed, and that nothing leaked."""
+    missing = [site for position, site in enumerate(session.cohort) if position not in told.present]
+    return (
+        f"Round {context.round}, attempt {context.attempt}: {len(told.present)} of {len(session.cohort)} sites "
+        f"{_DONE[told.stage]}, at least {told.needed} are needed; missing: {', '.join(missing) or 'none'}. "
+        "The sum was not opened: nobody learned an update or a sum."
+    )
