@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
+from wardround.common.secagg.parameters import SMALLEST_COHORT
 from wardround.common.study import Study
 from wardround.simulations.hospitals import pooled_home, training_samples
 from wardround.simulations.job import Job, run_id
@@ -31,6 +32,7 @@ def plan_jobs(
     samples = {fold: _work(scenario, hospitals, fold, folds) for fold in fold_numbers}
     jobs = []
     for arm in scenario.arms():
+        faults = scenario.faults if arm.kind == "federated" else ()
         study, training = _trained_by(arm, scenario, hospitals, run)
         for site in {*arm.trains_on, *arm.tested_on}:
             hospitals[site].home.approve(study)
@@ -38,7 +40,7 @@ def plan_jobs(
         data = {site: hospitals[site].digest for site in sorted({*arm.trains_on, *arm.tested_on})}
         for seed, fold in itertools.product(seeds, fold_numbers):
             out = run / "jobs" / run_id(arm.name, seed, fold)
-            jobs.append(Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out, data))
+            jobs.append(Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out, data, faults))
     return jobs
 
 
@@ -59,12 +61,24 @@ def _trained_by(
         pooled = pooled_home(name, hospitals, arm.trains_on, run)
         homes = {pooled.site: pooled}
     fields = scenario.study.model_dump(by_alias=True)
-    minimum = min(scenario.study.aggregation.min_sites, len(homes))
-    fields |= {"sites": tuple(homes), "aggregation": {**fields["aggregation"], "min_sites": minimum}}
-    study = Study.model_validate(fields)
+    study = Study.model_validate(
+        fields | {"sites": tuple(homes), "aggregation": _aggregation(scenario.study, len(homes))}
+    )
     for home in homes.values():
         home.approve(study)
     return study, {site: home.path for site, home in homes.items()}
+
+
+def _aggregation(study: Study, sites: int) -> dict[str, Any]:
+    """The study's aggregation for an arm with this many sites.
+
+    Where no secure sum over so few exists, it is open: such an arm is the researcher's baseline, and
+    no hospital would run it so.
+    """
+    fields = study.aggregation.model_dump() | {"min_sites": min(study.aggregation.min_sites, sites)}
+    if study.private and sites < max(SMALLEST_COHORT, study.colluding + 2):
+        fields |= {"mode": "open", "secure": None}
+    return fields
 
 
 def _part(scenario: Scenario, site: SiteId) -> Literal["test", "all"]:

@@ -74,6 +74,7 @@ def new_request(
     return RunRequest(
         study=scenario.study,
         simulation=scenario.simulation,
+        faults=scenario.faults,
         data_root=None if root is None else str(root.resolve()),
         seeds=tuple(range(seeds)),
         folds=folds,

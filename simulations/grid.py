@@ -13,26 +13,31 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from flwr.app import DEFAULT_TTL, Context, Metadata, RecordDict
+from flwr.app import DEFAULT_TTL, Context, Error, Metadata, RecordDict
 from flwr.app import Message as FlowerMessage
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run  # the only private module of Flower imported in this package
 
 from wardround.client.app import HOME_KEY
 from wardround.client.app import app as hospital_app
+from wardround.simulations.faults import NO_ANSWER
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from wardround.common.ids import SiteId
+    from wardround.simulations.faults import Fault
 
 SERVER_NODE: Final = 1
+
+SILENT: Final = 1399
+"""Flower error code of a node that a fault keeps from answering: in one process nothing can time out."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handled:
-    """A message that a hospital has answered; for progress displays."""
+    """A message that a hospital has answered, or never will; for progress displays."""
 
     site: SiteId
     kind: str
@@ -46,11 +51,18 @@ class InProcessGrid(Grid):
     Args:
         homes: Home folder of every hospital; node ids follow their order.
         observer: Called after each message that a hospital has answered.
+        faults: Messages that hospitals leave unanswered.
     """
 
-    def __init__(self, homes: Mapping[SiteId, Path], observer: Callable[[Handled], None] | None = None) -> None:
+    def __init__(
+        self,
+        homes: Mapping[SiteId, Path],
+        observer: Callable[[Handled], None] | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> None:
         self._run = Run.create_empty(1)
         self._observer = observer
+        self._faults = tuple(faults)
         self._sites = {SERVER_NODE + 1 + index: site for index, site in enumerate(homes)}
         self._contexts = {
             node: Context(1, node, {HOME_KEY: str(homes[site])}, RecordDict(), {}) for node, site in self._sites.items()
@@ -131,9 +143,11 @@ class InProcessGrid(Grid):
     def _answer(self, message: FlowerMessage) -> FlowerMessage:
         begin = time.perf_counter()
         node = message.metadata.dst_node_id
-        reply = hospital_app(message, self._contexts[node])
+        site, kind, group = self._sites[node], message.metadata.message_type, message.metadata.group_id
+        if any(fault.covers(site, kind, group) for fault in self._faults):
+            reply = FlowerMessage(Error(SILENT, NO_ANSWER), reply_to=message)
+        else:
+            reply = hospital_app(message, self._contexts[node])
         if self._observer is not None:
-            seconds = time.perf_counter() - begin
-            kind, group = message.metadata.message_type, message.metadata.group_id
-            self._observer(Handled(self._sites[node], kind, group, seconds))
+            self._observer(Handled(site, kind, group, time.perf_counter() - begin))
         return reply

@@ -21,12 +21,13 @@ from wardround.server.plan import PLAN_KEY, RunPlan
 from wardround.simulations.grid import InProcessGrid
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from wardround.common.ids import SiteId
     from wardround.common.study import Study
     from wardround.common.vector import Layout, Vector
+    from wardround.simulations.faults import Fault
     from wardround.simulations.grid import Handled
 
 DONE = "done.json"
@@ -47,6 +48,7 @@ class Job:
         tested: Home folders of the sites it is scored on, and on which of their patients.
         out: The job's folder.
         data: Digests of the data of every site it trains on or is scored on, by site.
+        faults: Messages that its sites leave unanswered while it trains.
     """
 
     arm: str
@@ -59,6 +61,7 @@ class Job:
     tested: Mapping[SiteId, tuple[Path, Literal["test", "all"]]]
     out: Path
     data: Mapping[SiteId, str] = field(default_factory=dict)
+    faults: Sequence[Fault] = ()
 
     @property
     def run(self) -> str:
@@ -107,7 +110,8 @@ class Job:
     def _mark(self) -> dict[str, Any]:
         plan = self.plan.model_dump(mode="json", exclude={"study", "out"})
         tested = {site: part for site, (_, part) in self.tested.items()}
-        return {"plan": plan | {"study": self.study.id, "tested": tested}, "data": dict(self.data)}
+        faults = [fault.model_dump() for fault in self.faults]
+        return {"plan": plan | {"study": self.study.id, "tested": tested, "faults": faults}, "data": dict(self.data)}
 
     def _files(self) -> dict[str, str]:
         names = ["cases.csv", "history.json", *(f"model/{name}" for name in MODEL_FILES)]
@@ -130,7 +134,7 @@ def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None
     job.out.mkdir(parents=True, exist_ok=True)
     plan = job.out / "plan.json"
     write_atomically(plan, job.plan.model_dump_json(by_alias=True).encode())
-    grid = InProcessGrid(job.training, observer)
+    grid = InProcessGrid(job.training, observer, job.faults)
     coordinator_app(grid, Context(1, 1, {}, RecordDict(), {PLAN_KEY: str(plan)}))
     _, layout, vector, _ = load_model(job.out / "model")
     homes = {site: home for site, (home, _) in job.tested.items()}

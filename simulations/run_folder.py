@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 from wardround.client.home import write_atomically
 from wardround.common.errors import WardroundError
 from wardround.common.study import Study
+from wardround.simulations.faults import Fault
 from wardround.simulations.scenario import Scenario, Simulation
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ class RunRequest(BaseModel):
 
     study: Study
     simulation: Simulation
+    faults: tuple[Fault, ...] = ()
     data_root: str | None
     seeds: tuple[int, ...]
     folds: int
@@ -40,7 +42,7 @@ class RunRequest(BaseModel):
     @property
     def scenario(self) -> Scenario:
         """The scenario of the run."""
-        return Scenario(self.study, self.simulation)
+        return Scenario(self.study, self.simulation, self.faults)
 
 
 LOCK: Final = ".lock"
@@ -103,6 +105,7 @@ def write_settings(run: Path, request: RunRequest, *, workers: int, device: str)
         "workers": workers,
         "seeds": list(request.seeds),
         "folds": request.folds,
+        "faults": [fault.model_dump() for fault in request.faults],
         "equal_work": "every arm consumes the same number of training samples",
     }
     write_atomically(run / "settings.json", json.dumps(settings, indent=1).encode())

@@ -1,8 +1,9 @@
 """Scenarios: a study, and the virtual hospitals on one machine that take part in it.
 
-A scenario file is a ``study.toml`` with one more table, ``[simulation]``. Everything else is the
-study proper, hashed as hospitals would hash it; ``[simulation]`` says where virtual hospitals get
-their patients from and which baselines are trained beside the federation.
+A scenario file is a ``study.toml`` with one more table, ``[simulation]``, and perhaps ``[[faults]]``.
+Everything else is the study proper, hashed as hospitals would hash it; ``[simulation]`` says where
+virtual hospitals get their patients from and which baselines are trained beside the federation,
+``[[faults]]`` when one of them falls silent.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from pydantic import Field, model_validator
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.study import Name, Positive, Section, Study, build_study, parse_toml, validated, with_settings
+from wardround.simulations.faults import Fault, check_faults
 from wardround.simulations.sites.phantom import CaseMix, Phantom
 from wardround.simulations.sites.scanner import Scanner
 from wardround.simulations.sites.source import Source, Where
@@ -101,6 +103,18 @@ class Simulation(Section):
         return self.arms or _ARMS_OF[self.protocol]
 
 
+class ScenarioTables(Section):
+    """What a scenario file holds beside the study.
+
+    Attributes:
+        simulation: The virtual hospitals and the baselines.
+        faults: Hospitals that fall silent in a round, to see what a drop-out does.
+    """
+
+    simulation: Simulation
+    faults: tuple[Fault, ...] = ()
+
+
 def _check_origin(site: VirtualSite, phantom: Phantom | None) -> None:
     """A site says how its patients are drawn, or how they are found in a table, never both."""
     drawn = (site.patients, site.prevalence)
@@ -144,6 +158,7 @@ class Scenario:
 
     study: Study
     simulation: Simulation
+    faults: tuple[Fault, ...] = ()
 
     @property
     def sites(self) -> tuple[SiteId, ...]:
@@ -199,22 +214,25 @@ def load_scenario(path_or_name: str, settings: Sequence[str] = ()) -> Scenario:
 
     Raises:
         WardroundError: WR-1001 unreadable or not TOML, WR-1002 study not valid, WR-1003 bad
-            setting, WR-1004 unknown scenario, WR-1010 ``[simulation]`` missing or not valid.
+            setting, WR-1004 unknown scenario, WR-1010 ``[simulation]`` missing or not valid, or a
+            fault that the study cannot have.
     """
     return build_scenario(with_settings(parse_toml(_text(path_or_name)), settings))
 
 
 def build_scenario(fields: Mapping[str, object]) -> Scenario:
-    """Validate the fields of a scenario: a study's, and ``simulation``.
+    """Validate the fields of a scenario: a study's, ``simulation`` and ``faults``.
 
     Raises:
         WardroundError: WR-1002 or WR-1010, with every field that is wrong.
     """
-    simulation = fields.get("simulation")
-    if not isinstance(simulation, dict):
+    if not isinstance(fields.get("simulation"), dict):
         raise WardroundError("WR-1010", "The file has no [simulation] table, so there are no hospitals to simulate.")
-    study = build_study({key: value for key, value in fields.items() if key != "simulation"})
-    scenario = Scenario(study, validated(Simulation, simulation, "WR-1010", "The [simulation] table"))
+    beside = ScenarioTables.model_fields.keys()
+    study = build_study({key: value for key, value in fields.items() if key not in beside})
+    own = {key: value for key, value in fields.items() if key in beside}
+    tables = validated(ScenarioTables, own, "WR-1010", "The scenario")
+    scenario = Scenario(study, tables.simulation, tables.faults)
     _check_together(scenario)
     return scenario
 
@@ -239,6 +257,9 @@ def _check_together(scenario: Scenario) -> None:
         raise WardroundError("WR-1010", "simulation.protocol leave-one-site-out needs split.min_patients 1.")
     if "leave-one-out" in simulation.arms and len(study.sites) < 2:
         raise WardroundError("WR-1010", "The arm leave-one-out needs two training sites or more.")
+    if scenario.faults and "federated" not in simulation.arm_kinds:
+        raise WardroundError("WR-1010", "Faults happen in the arm federated, and simulation.arms leaves it out.")
+    check_faults(scenario.faults, study)
 
 
 def _text(path_or_name: str) -> str:

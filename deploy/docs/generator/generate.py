@@ -17,7 +17,7 @@ from field_reference import field_page
 from wardround.client.data.manifest import Manifest
 from wardround.common.study import Study
 from wardround.simulations.cli import app
-from wardround.simulations.scenario import Simulation
+from wardround.simulations.scenario import ScenarioTables
 
 DOCS = Path(__file__).resolve().parents[1]
 
@@ -27,8 +27,8 @@ without a default must be given. The study's id is the SHA-256 of its canonical 
 another study."""
 
 SCENARIO_INTRODUCTION = """\
-A scenario is a [study](study.md) with one more table, `[simulation]`: the virtual hospitals of one machine. It is not
-part of the study's id."""
+A scenario is a [study](study.md) with one more table, `[simulation]`: the virtual hospitals of one machine. Drop-outs
+to be simulated are listed in `[[faults]]`. Neither is part of the study's id."""
 
 MANIFEST_INTRODUCTION = """\
 A site manifest is a small TOML file beside a hospital's data. It stays there. [data.md](data.md) shows how to write
@@ -40,7 +40,7 @@ def pages() -> dict[Path, str]:
     return {
         **error_pages(),
         Path("study.md"): field_page("Study file", STUDY_INTRODUCTION, Study, ()),
-        Path("scenario.md"): field_page("Scenario file", SCENARIO_INTRODUCTION, Simulation, ("simulation",)),
+        Path("scenario.md"): field_page("Scenario file", SCENARIO_INTRODUCTION, ScenarioTables, ()),
         Path("manifest.md"): field_page("Site manifest", MANIFEST_INTRODUCTION, Manifest, ()),
         Path("cli.md"): command_page(app),
     }

@@ -157,8 +157,8 @@ def test_a_site_that_does_not_exist_is_a_bug() -> None:
 
 def test_the_example_in_the_documentation_is_a_scenario(root: Path) -> None:
     page = (root / "deploy" / "docs" / "scenarios.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```toml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE)
-    fields = {**fields_of("cxr"), "sites": ["north", "south"], "simulation": parse_toml(example)["simulation"]}
-    scenario = build_scenario(fields)
+    examples = "".join(re.findall(r"^```toml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE))
+    scenario = build_scenario({**fields_of("cxr"), "sites": ["north", "south"], **parse_toml(examples)})
     assert scenario.unseen == ("elsewhere",)
     assert scenario.site(SiteId("south")).scanner is not None
+    assert [fault.site for fault in scenario.faults] == ["south"]
