@@ -120,7 +120,7 @@ class CoordinatorAttempt:
         """
         position = self.session.position(site)
         if self._survivors is not None:
-            raise WardroundError("WR-1706", f"The update of {site} came after the survivor set was fixed.")
+            raise WardroundError("WR-1706", f"An upload of {site} came after the survivor set was fixed.")
         upload = Upload.decode(message, self._sites)
         self._check_sender(site, upload.position, upload.context)
         if position in self._packets:
