@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 IDENTITY: Final = "identity.key"
 ROSTER: Final = "roster.json"
+_MEND_KEY: Final = "Restore the file from a backup; a site with a new key has to be enrolled in the roster again."
+_MEND_ROSTER: Final = f"Restore {ROSTER}, or remove it and accept the roster anew after comparing fingerprints."
 
 
 class AcceptedRoster(BaseModel):
@@ -77,9 +79,11 @@ def stored_key(path: Path) -> SigningKey:
     try:
         private = path.read_bytes()
     except OSError as error:
-        raise WardroundError("WR-1305", f"{path.name} cannot be read ({type(error).__name__}).") from error
+        what = f"{path.name} cannot be read ({type(error).__name__})."
+        raise WardroundError("WR-1305", what, fix=_MEND_KEY) from error
     if len(private) != KEY_BYTES:
-        raise WardroundError("WR-1305", f"{path.name} is damaged: it does not hold {KEY_BYTES} bytes.")
+        what = f"{path.name} is damaged: it does not hold {KEY_BYTES} bytes."
+        raise WardroundError("WR-1305", what, fix=_MEND_KEY)
     return SigningKey(private)
 
 
@@ -147,7 +151,8 @@ def _stored(home: Home) -> AcceptedRoster | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        raise WardroundError("WR-1702", f"{ROSTER} cannot be read ({type(error).__name__}).") from error
+        what = f"{ROSTER} cannot be read ({type(error).__name__})."
+        raise WardroundError("WR-1702", what, fix=_MEND_ROSTER) from error
     return _parsed(content)
 
 
@@ -157,7 +162,7 @@ def _parsed(content: bytes) -> AcceptedRoster:
     try:
         accepted = AcceptedRoster.model_validate_json(content)
     except ValidationError:
-        raise WardroundError("WR-1702", f"{ROSTER} is damaged.") from None
+        raise WardroundError("WR-1702", f"{ROSTER} is damaged.", fix=_MEND_ROSTER) from None
     accepted.signed.verify()
     return accepted
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from wardround.common.ids import StudyRunId
 
 POLICY: Final = "policy.toml"
+_MEND: Final = f"Mend {POLICY}, or remove it: then the strict defaults hold."
 
 
 class Policy(BaseModel):
@@ -115,14 +116,16 @@ def read_policy(home: Path) -> Policy:
         WardroundError: WR-1305, there is one and it cannot be read or is not valid.
     """
     try:
-        fields = parse_toml((home / POLICY).read_text(encoding="utf-8"))
+        text = (home / POLICY).read_text(encoding="utf-8")
     except FileNotFoundError:
         return Policy()
     except (OSError, UnicodeDecodeError) as error:
-        raise WardroundError("WR-1305", f"{POLICY} cannot be read ({type(error).__name__}).") from error
+        what = f"{POLICY} cannot be read ({type(error).__name__})."
+        raise WardroundError("WR-1305", what, fix=_MEND) from error
+    try:
+        return validated(Policy, parse_toml(text), "WR-1305", "the policy")
     except WardroundError as error:
-        raise WardroundError("WR-1305", f"{POLICY}: {error.what}") from error
-    return validated(Policy, fields, "WR-1305", POLICY)
+        raise WardroundError("WR-1305", f"In {POLICY}: {error.what}", fix=_MEND) from error
 
 
 def _check_allowed(what: str, value: str, allowed: Collection[str]) -> None:
