@@ -35,7 +35,10 @@ if TYPE_CHECKING:
 
 IDENTITY: Final = "identity.key"
 ROSTER: Final = "roster.json"
-_MEND_KEY: Final = "Restore the file from a backup; a site with a new key has to be enrolled in the roster again."
+_MEND_KEY: Final = (
+    "Restore the key from a backup; a site with a new key has to be enrolled in the roster again, "
+    "and removes roster.json before."
+)
 _MEND_ROSTER: Final = f"Restore {ROSTER}, or remove it and accept the roster anew after comparing fingerprints."
 
 
@@ -59,9 +62,14 @@ def site_key(home: Home) -> SigningKey:
     """The site's identity key, made on first use.
 
     Raises:
-        WardroundError: WR-1305, the file is damaged or cannot be read.
+        WardroundError: WR-1305, the file is damaged, cannot be read, or is gone although a roster
+            with this site's key was accepted: a new one would be somebody else's to the peers.
     """
-    return stored_key(home.path / IDENTITY)
+    path = home.path / IDENTITY
+    if (home.path / ROSTER).exists() and not path.exists():
+        what = f"{IDENTITY} is missing although a roster with the key of {home.site} was accepted."
+        raise WardroundError("WR-1305", what, fix=_MEND_KEY)
+    return stored_key(path)
 
 
 def stored_key(path: Path) -> SigningKey:

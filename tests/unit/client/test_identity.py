@@ -167,7 +167,9 @@ def test_a_site_whose_key_was_lost_or_changed_notices(home: Home) -> None:
     (home.path / "identity.key").write_bytes(bytes([kept[0] ^ 1, *kept[1:]]))
     refused("WR-1702", "another key for north", lambda: accepted_roster(home))
     (home.path / "identity.key").unlink()
-    refused("WR-1702", "another key for north", lambda: accepted_roster(home))
+    refused("WR-1305", "missing although", lambda: accepted_roster(home))
+    refused("WR-1305", "missing although", lambda: site_key(home))
+    assert not (home.path / "identity.key").exists()
     (home.path / "identity.key").write_bytes(kept)
     assert accepted_roster(home).version == 1
 

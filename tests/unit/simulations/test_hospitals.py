@@ -58,7 +58,8 @@ def test_another_hospital_or_another_key_is_the_next_version(tmp_path: Path) -> 
     enrol(make_homes(tmp_path, "north", "coast"), tmp_path / "consortium")
     homes = make_homes(tmp_path, "north", "coast", "valley")
     assert enrol(homes, tmp_path / "consortium").version == 2
-    (tmp_path / "coast" / "identity.key").unlink()
+    for name in ("identity.key", "roster.json"):
+        (tmp_path / "coast" / name).unlink()
     assert enrol(homes, tmp_path / "consortium").version == 3
     assert {accepted_roster(home).version for home in homes} == {3}
 
