@@ -8,10 +8,10 @@ the smallest prime above 2^256, so that every string of 32 bytes is an element. 
 integers; :func:`combinations` computes with digits in base 2^16, exactly:
 
 1. weights and values become float64 digits, below 2^16 in magnitude; products of digits are summed
-   by one real matrix product. A sum of ``t`` products stays below t 2^32 <= 2^42, and float64 holds
-   every integer up to 2^53, so no rounding happens in whichever order the sum is taken;
-2. the digits of equal significance are added up (below 2^47) and pairs of them become digits of
-   base 2^32 in int64 (below 2^63);
+   over the t terms by real matrix products, and over the up to 17 pairs of digits of one
+   significance. The sums stay below 17 t 2^32 < 2^47, and float64 holds every integer up to 2^53,
+   so nothing is rounded in whichever order the sums are taken;
+2. pairs of these sums become limbs, signed digits of base 2^32, in int64 (below 2^63);
 3. carries are passed on, and what stands above 2^256 is folded with 2^256 = -297 (mod p).
 
 The number of operations depends on the sizes alone, never on the values.
@@ -49,7 +49,7 @@ _LIMBS: Final = 8
 """Digits of base 2^32 below 2^256."""
 
 _BIAS: Final = 2**20
-"""Times p: what makes the once folded value positive; see :func:`_reduce`."""
+"""Times p, what makes a value positive; see :func:`_reduce`."""
 
 
 def weight_digits(weights: Sequence[Sequence[int]]) -> Digits:
@@ -63,9 +63,10 @@ def weight_digits(weights: Sequence[Sequence[int]]) -> Digits:
     """
     if any(len(row) > MOST_TERMS for row in weights):
         raise ValueError(f"a sum has at most {MOST_TERMS} terms")
-    if any(abs(weight) >= PRIME for row in weights for weight in row):
+    largest = max(abs(weight) for row in weights for weight in row)
+    if largest >= PRIME:
         raise ValueError("a weight is below the prime")
-    count = max(1, max((abs(weight).bit_length() + 15) // 16 for row in weights for weight in row))
+    count = max(1, -(-largest.bit_length() // 16))
     written = b"".join(abs(weight).to_bytes(2 * count, "little") for row in weights for weight in row)
     digits = np.frombuffer(written, dtype="<u2").reshape(len(weights), -1, count).astype(np.float64)
     signs = np.array([[-1.0 if weight < 0 else 1.0 for weight in row] for row in weights])
@@ -77,50 +78,43 @@ def combinations(weights: Digits, values: Elements) -> Elements:
 
     Args:
         weights: Of :func:`weight_digits`, shape ``[q, m, t]``.
-        values: Little-endian integers below 2^272, shape ``[t, s, 34]``, contiguous.
+        values: Little-endian integers in [0, p), shape ``[t, s, 34]``, contiguous.
 
     Returns:
         Shape ``[m, s, 34]``; each in [0, p).
     """
     count, rows, terms = weights.shape
     columns = values.shape[1]
-    digits = values.view("<u2").transpose(0, 2, 1).astype(np.float64)  # [t, 17, s]
-    products = weights.reshape(count * rows, terms) @ digits.reshape(terms, _DIGITS * columns)
-    by_digit = products.reshape(count, rows, _DIGITS, columns)
-    total = np.zeros((rows, _even(count + _DIGITS), columns))
-    for place in range(count):
-        total[:, place : place + _DIGITS] += by_digit[place]
-    return _reduce(_pairs(total)).reshape(rows, columns, ROW_BYTES)
-
-
-def _even(number: int) -> int:
-    return number + number % 2
-
-
-def _pairs(digits: Digits) -> Limbs:
-    """Digits of base 2^16, shape ``[m, 2 K, s]``, as digits of base 2^32, shape ``[K, m s]``."""
-    whole = digits.astype(np.int64)
-    limbs = whole[:, 1::2] << 16
-    limbs += whole[:, 0::2]
-    return np.ascontiguousarray(limbs.transpose(1, 0, 2)).reshape(limbs.shape[1], -1)
+    aligned, shifted = (np.zeros(((count + _DIGITS) // 2 + 1, rows, columns)) for _ in range(2))
+    for odd in (0, 1):
+        digits = values.view("<u2")[:, :, odd::2].transpose(0, 2, 1).astype(np.float64, order="C")
+        width = digits.shape[1]
+        by_term = digits.reshape(terms, width * columns)
+        for place in range(count):
+            products = (weights[place] @ by_term).reshape(rows, width, columns).transpose(1, 0, 2)
+            start, rest = divmod(place + odd, 2)
+            (shifted if rest else aligned)[start : start + width] += products
+    limbs = shifted.astype(np.int64) << 16
+    limbs += aligned.astype(np.int64)
+    return _reduce(limbs.reshape(len(limbs), rows * columns)).reshape(rows, columns, ROW_BYTES)
 
 
 def _reduce(limbs: Limbs) -> Elements:
-    """Integers of ``K`` <= 17 signed limbs, shape ``[K, N]``, modulo p as rows of bytes, ``[N, 34]``.
+    """Integers of ``K`` <= 18 limbs, shape ``[K, N]``, modulo p as rows of bytes, shape ``[N, 34]``.
 
-    With v = low + 2^256 high, low in [0, 2^256): v = low - 297 high (mod p).
+    With v = low + 2^256 high and 0 <= low < 2^256: v = low - 297 high (mod p).
 
-    1. Fold all high limbs: |v| < 2^275, as 297 times 9 limbs. Adding 2^20 p makes v positive.
-    2. Fold again: 0 <= high < 2^21, so -2^30 < v < 2^256.
+    1. Fold the limbs from the eighth on, the last first: |v| < 2^270. Adding 2^20 p makes v positive.
+    2. Fold what is still above: 0 <= high < 2^21, so -2^30 < v < 2^256.
     3. Fold again: high is 0, or it is -1 and v = low + 297 < p. Either way v is in [0, p).
     """
-    _carry(limbs)
+    _carry(limbs)  # step 1
     for place in reversed(range(_LIMBS, limbs.shape[0])):
         limbs[place - _LIMBS] -= EXCESS * limbs[place]
     low = limbs[:_LIMBS]
-    low[0] += EXCESS * _BIAS
-    low[0] -= EXCESS * (_carry_out(low) + _BIAS)
-    low[0] -= EXCESS * _carry_out(low)
+    low[0] += EXCESS * _BIAS  # step 1: 2^20 p = 2^20 2^256 + 2^20 297
+    low[0] -= EXCESS * (_carry_out(low) + _BIAS)  # step 2
+    low[0] -= EXCESS * _carry_out(low)  # step 3
     top = _carry_out(low)
     rows = np.zeros((low.shape[1], 2 * _LIMBS + 1), dtype="<u2")
     rows[:, : 2 * _LIMBS] = low.astype("<u4").T.copy().view("<u2")

@@ -11,7 +11,7 @@ has a polynomial of its own.
 f(t - 1) are uniform. Exactly one polynomial of degree < t goes through t given points, so this is
 the same distribution as that of uniform coefficients. The shares of the first t - 1 holders are
 thus the drawn values themselves; those of the others are linear combinations with Lagrange's
-coefficients on the nodes 0, …, t - 1, which are integers:
+coefficients for the nodes 0, …, t - 1, which are integers:
 
     f(x) = sum_{j=0}^{t-1} (-1)^(t-1-j) C(x, j) C(x-j-1, t-1-j) f(j)        for integers x >= t.
 
@@ -136,7 +136,7 @@ def combine(weights: Sequence[int], shares: Sequence[bytes]) -> list[bytes]:
 
 def _check_sizes(secrets: Sequence[bytes], threshold: int, holders: int) -> None:
     """With a threshold of 1 a share would be the secret."""
-    if not 2 <= threshold <= holders <= MOST_HOLDERS:  # noqa: PLR2004 - see above
+    if not 2 <= threshold <= holders <= MOST_HOLDERS:
         raise ValueError(f"a threshold of {threshold} among {holders} holders: 2 <= t <= n <= {MOST_HOLDERS}")
     if any(len(secret) != SECRET_BYTES for secret in secrets):
         raise ValueError(f"a secret has {SECRET_BYTES} bytes")
