@@ -21,12 +21,18 @@ if TYPE_CHECKING:
 
 
 def plan_jobs(
-    scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], seeds: Sequence[int], folds: int, run: Path
+    scenario: Scenario,
+    hospitals: Mapping[SiteId, VirtualHospital],
+    seeds: Sequence[int],
+    folds: int,
+    run: Path,
+    *,
+    measured: bool = False,
 ) -> list[Job]:
     """Every training of the run; each arm's study is approved at the hospitals that it touches.
 
     Every arm consumes the same number of samples: ``training.epochs`` passes over the training
-    images of all training sites together.
+    images of all training sites together. With ``measured``, the updates of the arm ``federated`` are.
     """
     fold_numbers: list[int | None] = [None] if folds == 1 else list(range(folds))
     samples = {fold: _work(scenario, hospitals, fold, folds) for fold in fold_numbers}
@@ -40,7 +46,9 @@ def plan_jobs(
         data = {site: hospitals[site].digest for site in sorted({*arm.trains_on, *arm.tested_on})}
         for seed, fold in itertools.product(seeds, fold_numbers):
             out = run / "jobs" / run_id(arm.name, seed, fold)
-            jobs.append(Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out, data, faults))
+            measuring = measured and arm.kind == "federated"
+            job = Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out, data, faults, measuring)
+            jobs.append(job)
     return jobs
 
 

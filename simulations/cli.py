@@ -62,21 +62,36 @@ def simulate(
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<study>-<number>.")] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
+    write_bounds: Annotated[
+        Path | None,
+        typer.Option(help="Measure the updates and write the secure sum's settings for a private study to this file."),
+    ] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a study on virtual hospitals on this machine, with all baselines, and write a report."""
     if (study is None) == (resume is None):
         raise typer.BadParameter("give either a study or --resume RUN")
+    from wardround.simulations import bounds
     from wardround.simulations.experiment import new_request
     from wardround.simulations.run_folder import free_folder, read_request
     from wardround.simulations.scenario import load_scenario
 
     if resume is not None:
-        _run(read_request(resume), resume, workers, as_json=as_json)
-        return
-    scenario = load_scenario(str(study), settings or [])
-    request = new_request(scenario, data, seeds=seeds, folds=folds, device=device, threads=threads)
-    _run(request, out or free_folder(Path("runs"), scenario.study.name), workers, as_json=as_json)
+        request, folder = read_request(resume), resume
+        if write_bounds is not None:
+            bounds.check_measured(request)
+    else:
+        scenario = load_scenario(str(study), settings or [])
+        measured = write_bounds is not None
+        request = new_request(
+            scenario, data, seeds=seeds, folds=folds, device=device, threads=threads, measure_updates=measured
+        )
+        folder = out or free_folder(Path("runs"), scenario.study.name)
+    _run(request, folder, workers, as_json=as_json)
+    if write_bounds is not None:
+        bounds.write_bounds(request, folder, write_bounds)
+        if not as_json:
+            typer.echo(f"Bounds: {write_bounds}")
 
 
 @app.command()

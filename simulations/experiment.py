@@ -11,6 +11,7 @@ from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
 from wardround.common.models.catalogue import build_model
 from wardround.simulations.arms import plan_jobs
+from wardround.simulations.bounds import check_measurable
 from wardround.simulations.collect import collect_results
 from wardround.simulations.examples import write_examples
 from wardround.simulations.hospitals import build_hospitals
@@ -58,6 +59,7 @@ def new_request(
     folds: int = 1,
     device: str = "auto",
     threads: int = 1,
+    measure_updates: bool = False,
 ) -> RunRequest:
     """What a run is asked for.
 
@@ -68,7 +70,14 @@ def new_request(
         folds: Number of folds, 1 for the study's own split.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: Processor threads a site.
+        measure_updates: Whether to measure the updates of the arm ``federated``, for
+            :func:`wardround.simulations.bounds.write_bounds`.
+
+    Raises:
+        WardroundError: WR-1010, the updates of this scenario cannot be measured.
     """
+    if measure_updates:
+        check_measurable(scenario)
     named = os.environ.get("WARDROUND_DATA")
     root = data_root if data_root is not None else (Path(named) if named else None)
     return RunRequest(
@@ -80,6 +89,7 @@ def new_request(
         folds=folds,
         device=device,
         threads=threads,
+        measure_updates=measure_updates,
     )
 
 
@@ -116,7 +126,7 @@ def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progres
     )
     warnings = check_sites({site: hospital.data.data[0] for site, hospital in hospitals.items()}, scenario.study)
     _check_every_part(request, hospitals)
-    jobs = plan_jobs(scenario, hospitals, request.seeds, request.folds, run)
+    jobs = plan_jobs(scenario, hospitals, request.seeds, request.folds, run, measured=request.measure_updates)
     progress.jobs(jobs)
     run_jobs([job for job in jobs if not job.finished()], workers, progress.handled, progress.finished)
     progress.stage("Statistics, figures and report", 3)

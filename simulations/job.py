@@ -19,6 +19,7 @@ from wardround.server.app import app as coordinator_app
 from wardround.server.exchange import ask, expect
 from wardround.server.plan import PLAN_KEY, RunPlan
 from wardround.simulations.grid import InProcessGrid
+from wardround.simulations.update_sizes import MeasuringGrid
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from wardround.simulations.grid import Handled
 
 DONE = "done.json"
+
+UPDATES = "updates.json"
+"""Sizes of the updates of a job that was measured."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class Job:
         out: The job's folder.
         data: Digests of the data of every site it trains on or is scored on, by site.
         faults: Messages that its sites leave unanswered while it trains.
+        measured: Whether the sizes of its updates are written to ``updates.json``.
     """
 
     arm: str
@@ -62,6 +67,7 @@ class Job:
     out: Path
     data: Mapping[SiteId, str] = field(default_factory=dict)
     faults: Sequence[Fault] = ()
+    measured: bool = False
 
     @property
     def run(self) -> str:
@@ -115,6 +121,7 @@ class Job:
 
     def _files(self) -> dict[str, str]:
         names = ["cases.csv", "history.json", *(f"model/{name}" for name in MODEL_FILES)]
+        names += [UPDATES] if self.measured else []
         return {name: hashlib.sha256((self.out / name).read_bytes()).hexdigest() for name in names}
 
 
@@ -134,13 +141,22 @@ def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None
     job.out.mkdir(parents=True, exist_ok=True)
     plan = job.out / "plan.json"
     write_atomically(plan, job.plan.model_dump_json(by_alias=True).encode())
-    grid = InProcessGrid(job.training, observer, job.faults)
+    grid = training_grid(job, observer)
     coordinator_app(grid, Context(1, 1, {}, RecordDict(), {PLAN_KEY: str(plan)}))
+    if isinstance(grid, MeasuringGrid):
+        write_atomically(job.out / UPDATES, grid.sizes().model_dump_json().encode())
     _, layout, vector, _ = load_model(job.out / "model")
     homes = {site: home for site, (home, _) in job.tested.items()}
     score_everywhere(job, InProcessGrid(homes, observer), layout, vector)
     _collect_cases(job)
     job.mark_finished()
+
+
+def training_grid(job: Job, observer: Callable[[Handled], None] | None) -> InProcessGrid:
+    """The grid that the job trains on."""
+    if job.measured:
+        return MeasuringGrid(job.training, observer, job.faults, job.study)
+    return InProcessGrid(job.training, observer, job.faults)
 
 
 def score_everywhere(job: Job, grid: InProcessGrid, layout: Layout, vector: Vector) -> None:

@@ -38,6 +38,7 @@ class RunRequest(BaseModel):
     folds: int
     device: str
     threads: int
+    measure_updates: bool = False
 
     @property
     def scenario(self) -> Scenario:

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 TensorName = Annotated[str, StringConstraints(min_length=1, max_length=256)]
 """A tensor of the model as its layout calls it, for example ``features.0.weight``."""
 
-Magnitude = Annotated[float, Field(ge=1e-20, le=1e20, allow_inf_nan=False)]
-"""A size of updates; within it, clipping bounds and their steps are normal float32 numbers."""
+Magnitude = Annotated[float, Field(ge=1e-20, le=1e14, allow_inf_nan=False)]
+"""A size of updates; with any clip factor, clipping bounds and their steps are normal float32 numbers."""
 
 MISSING: Final = (
     "mode 'private' needs a table [aggregation.secure] with update_rms = the root mean square that the values of a "
