@@ -30,7 +30,7 @@ import rfc8785
 
 from wardround.common.crypto.randomness import draw
 from wardround.common.errors import WardroundError
-from wardround.common.secagg.rounding import BLOCK, Rounder, residual_bias, scales_of
+from wardround.common.secagg.rounding import BLOCK, Rounder, residual_bias, scales_of, working_float
 from wardround.common.secagg.scalars import Tail
 
 if TYPE_CHECKING:
@@ -49,9 +49,9 @@ FORMAT: Final = 1
 
 _SMALLEST_BOUND: Final = 1e-20
 _LARGEST_BOUND: Final = 1e20
-_MEASURED: Final = 4
-_SMALL: Final = 16 * BLOCK
-"""The rounding share is measured on every 4th block, on all of them for updates of up to 16 blocks (half a million)."""
+_MEASURED: Final = 8
+_SMALL: Final = 8 * BLOCK
+"""The rounding share is measured on every 8th block, on all of them for updates of up to 8 blocks (a million)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,8 +61,8 @@ class EncodedUpdate:
     Args:
         values: Ring values ``[size]``.
         clipped: Share of the update's values with ``|x| > B_j``, in [0, 1].
-        rounding_share: RMS of the rounding error over RMS of the clipped update, measured (of a large update, on a
-            quarter of its blocks).
+        rounding_share: RMS of the rounding error over RMS of the clipped update, measured (of a large update, on
+            one value in eight).
     """
 
     values: RingVector = field(repr=False)
@@ -161,9 +161,9 @@ class Encoding:
         """Largest error of one value of a decoded sum, for each tensor, in the update's units.
 
         Against ``sum_v omega_v clip(x_v)`` computed exactly: one step for each survivor, what float arithmetic adds to
-        a rounding, and the rounding of the total to float32.
+        a rounding, and what the step and the total lose as float32.
         """
-        each = 1 + residual_bias(self.ring.bits, self.levels) + self.levels * 2.0**-24
+        each = 1 + residual_bias(self.ring.bits, self.levels) + self.levels * 2.0**-23
         return tuple(survivors * each * step for step in self.steps)
 
     def encode(
@@ -212,16 +212,17 @@ class Encoding:
         tail = self.tail.decode(total[self.parameters :].tolist(), survivors)
         return self._decoded(total.view(f"<i{self.ring.bytes}"), survivors * self.levels, tail)
 
-    def _decoded(self, signed: NDArray[np.signedinteger], most: int, tail: ScalarSums) -> DecodedSum:
+    def _decoded(self, signed: NDArray[np.int16 | np.int32], most: int, tail: ScalarSums) -> DecodedSum:
         result = np.empty(self.parameters, dtype=np.float32)
-        exact = np.empty(BLOCK, dtype=np.float64)
+        scaled = np.empty(min(BLOCK, self.parameters), dtype=working_float(self.ring))
         for first, last, pieces in self._blocks():
-            block = signed[first:last]
+            block, real = signed[first:last], scaled[: last - first]
             if block.min() < -most or block.max() > most:
                 raise WardroundError("WR-1713", "The opened sum holds values that the sites could not give.")
+            np.copyto(real, block)
             for place, tensor in pieces:
-                np.multiply(block[place], self.steps[tensor], out=exact[place])
-            result[first:last] = exact[: last - first]
+                real[place] *= real.dtype.type(self.steps[tensor])
+            result[first:last] = real
         return DecodedSum(result, tail.weight, tail.sums, tail.counts)
 
     def _check(self, update: Vector, weight: int) -> None:

@@ -7,7 +7,7 @@ numpy's unsigned integers do, so a mask added at one site and subtracted at anot
 Streams are made block by block into one small buffer; for each block of the vector all seeds have their turn while
 the block lies in the processor's cache. Nothing of the vector's size is allocated. A range of the vector may be
 given, so that callers can run several ranges at once on threads of their own: AES and numpy let go of the
-interpreter's lock.
+interpreter's lock (10 seeds on 10 million values: 32 ms on one thread, 17 to 20 ms on two).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ Sign = Literal[1, -1]
 ALIGNMENT: Final = 8
 """Ranges begin at multiples of this many values: 16 or 32 bytes, whole blocks of AES."""
 
-_BLOCK_BYTES: Final = 128 * 1024
+_BLOCK_BYTES: Final = 512 * 1024
+"""On one thread 128 KiB to 2 MiB are equally fast; on two, smaller blocks wait for the interpreter's lock too often."""
 
 
 def add_masks(

@@ -18,7 +18,7 @@ from wardround.common.secagg.rounding import BLOCK
 from wardround.common.secagg.scalars import ScalarSlot
 
 LOSS = ScalarSlot("training_loss", low=0.0, high=16.0, resolution=2.0**-12)
-TENSORS = ((5, 0.5), (40_000, 0.01), (1, 3.0), (30_000, 2.0))
+TENSORS = ((5, 0.5), (BLOCK - 1000, 0.01), (1, 3.0), (30_000, 2.0))
 SIZE = sum(size for size, _ in TENSORS)
 BOUNDS = np.repeat([bound for _, bound in TENSORS], [size for size, _ in TENSORS])
 BOTH: list[Bits] = [16, 32]
@@ -177,7 +177,7 @@ def test_the_rounding_share_is_what_rounding_did(times: float) -> None:
 
 @pytest.mark.parametrize("bits", BOTH)
 def test_the_rounding_share_of_a_large_update_is_measured_on_a_part(bits: Bits) -> None:
-    count = 30 * BLOCK + 17
+    count = 12 * BLOCK + 17
     plan = Encoding(Ring(bits), 50, ((count, 1.0),))
     vector = np.random.default_rng(1).normal(size=count).astype(np.float32) * np.float32(0.05)
     part = plan.encode(vector, weight=1, scalars={}, random=source(0))
@@ -287,7 +287,7 @@ def test_parameters_that_cannot_be_are_bugs() -> None:
 
 
 def test_encoding_allocates_its_result_and_little_else() -> None:
-    size = 4_000_000
+    size = 10_000_000
     plan = Encoding(Ring(16), 3, ((size, 1.0),))
     vector = np.full(size, 0.3, dtype=np.float32)
     tracemalloc.start()

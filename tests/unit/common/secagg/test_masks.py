@@ -14,7 +14,7 @@ from wardround.common.secagg.masks import Sign, add_keystream, add_masks, split_
 from wardround.common.secagg.ring import Ring, RingVector
 
 RINGS = [Ring(16), Ring(32)]
-SIZES = [1, 7, 8, 1000, 65_536, 65_537, 200_003]
+SIZES = [1, 7, 8, 1000, 262_144, 262_145, 300_003]
 
 
 def seed_of(name: object) -> bytes:
@@ -105,7 +105,7 @@ def test_every_bit_of_a_seed_changes_the_stream(bit: int) -> None:
 
 
 def test_nothing_of_the_vectors_size_is_allocated() -> None:
-    target = np.zeros(4_000_000, dtype=np.uint16)
+    target = np.zeros(10_000_000, dtype=np.uint16)
     seeds: list[tuple[bytes, Sign]] = [(seed_of(number), 1) for number in range(10)]
 
     def peak(work: Callable[[], object]) -> int:
