@@ -8,6 +8,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from Crypto.Cipher import AES  # another implementation than the one under test
 from numpy.typing import NDArray
 
 from wardround.common.crypto.randomness import RandomSource
@@ -129,6 +130,22 @@ def test_each_encoding_draws_new_dither_from_its_source_alone() -> None:
 
     plan.encode(vector, weight=1, scalars={}, random=counting)
     assert drawn == [32]
+
+
+@pytest.mark.parametrize("bits", BOTH)
+def test_each_value_is_rounded_with_its_own_part_of_the_keystream(bits: Bits) -> None:
+    """The five steps of the rounding in Python's integers, with another implementation of AES."""
+    plan, vector = encoding(bits), update(11, times=0.6)
+    key = source("dither")(32)
+    found = signed(plan.encode(vector, weight=7, scalars={}, random=lambda _: key).values)[:SIZE]
+    stream = AES.new(key, AES.MODE_CTR, nonce=b"", initial_value=0).encrypt(bytes(SIZE * bits // 8))
+    dither = np.frombuffer(stream, dtype=f"<u{bits // 8}").tolist()
+    real = np.float32 if bits == 16 else np.float64
+    largest = 7 / 10 * plan.levels * 2.0**bits
+    for value in range(0, SIZE, 7):
+        scaled = real(vector[value]) * real(largest / BOUNDS[value])
+        units = int(np.clip(scaled, -real(largest), real(largest)))
+        assert found[value] == (units + dither[value]) // 2**bits
 
 
 @pytest.mark.parametrize("bits", BOTH)
