@@ -54,7 +54,7 @@ _SMALL: Final = 8 * BLOCK
 """The rounding share is measured on every 8th block, on all of them for updates of up to 8 blocks (a million)."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class EncodedUpdate:
     """One site's contribution before it is masked. It never leaves the site.
 
@@ -70,7 +70,7 @@ class EncodedUpdate:
     rounding_share: float
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class DecodedSum:
     """What a secure sum says.
 
