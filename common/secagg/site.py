@@ -219,7 +219,7 @@ class Site:
         attempt = AttemptRecord(context, self_mask=self._random(LINK), sharing=self._random(LINK))
         update = self._update
         if update is None or update.round != context.round:
-            update = UpdateRecord(context.round, context.model, key=self._random(LINK))
+            update = UpdateRecord(context.round, context.model)
         self._store.commit(
             {
                 site_records.SESSION: session.encode(),
@@ -245,8 +245,9 @@ class Site:
         update = self._present(self._update)
         if update.sealed:
             raise RuntimeError("the update of this round is sealed already")
-        self._store.seal(update.key, values)
-        sealed = replace(update, sealed=True)
+        # The key is fresh: after a failure between these two writes another update may have to be sealed.
+        sealed = replace(update, key=self._random(LINK), sealed=True)
+        self._store.seal(sealed.key, values)
         self._store.commit({site_records.UPDATE: sealed.encode()})
         self._update = sealed
 

@@ -127,13 +127,13 @@ class UpdateRecord:
     Attributes:
         round: Its round.
         model: The model it starts from.
-        key: What it is sealed under; erasing it erases the update.
+        key: What it is sealed under; erasing it erases the update. Zeros until it is sealed.
         sealed: Whether the sealed update is complete.
     """
 
     round: int
     model: bytes
-    key: bytes = field(repr=False)
+    key: bytes = field(default=bytes(LINK), repr=False)
     sealed: bool = False
 
     def encode(self) -> bytes:
