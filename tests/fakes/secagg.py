@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from wardround.common.secagg.ring import Bits, RingVector
+    from wardround.common.secagg.site_checks import SiteChecks
 
 
 STUDY = StudyId("sha256:" + "5" * 64)
@@ -107,6 +108,7 @@ class Consortium:
         weight_cap: Of the study.
         encoding: Digest of the encoding.
         seed: Of all randomness.
+        checks: Other rules than the sites' own.
     """
 
     def __init__(
@@ -121,6 +123,7 @@ class Consortium:
         weight_cap: int = 1,
         encoding: bytes = ENCODING,
         seed: object = 0,
+        checks: SiteChecks | None = None,
     ) -> None:
         self.names = tuple(SiteId(f"s{number:02d}") for number in range(sites))
         self.random = RepeatableRandom((sites, seed))
@@ -143,6 +146,7 @@ class Consortium:
             weight_cap=weight_cap,
         )
         self.bits: Bits = bits
+        self._checks = checks
         self.stores: dict[SiteId, MemoryStore] = {name: MemoryStore() for name in self.names}
         self.sites: dict[SiteId, Site] = {}
         self.coordinator_store = MemoryStore()
@@ -159,6 +163,7 @@ class Consortium:
             terms=self.terms,
             store=self.stores[name],
             random=self.random,
+            checks=self._checks,
         )
         return self.sites[name]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes.secagg import Consortium, Outcome, Silence, plain_sum, run_attempt
+from fakes.secagg import ENCODING, Consortium, Outcome, Silence, plain_sum, run_attempt
 
 from wardround.common.secagg.encoding import Encoding
 from wardround.common.secagg.parameters import Strength
@@ -87,8 +87,8 @@ class Case:
             bits=bits,
             size=size,
             weight_cap=1 if self.encoding is None else self.encoding.weight_cap,
+            encoding=ENCODING if self.encoding is None else self.encoding.digest,
             seed=number,
-            **({} if self.encoding is None else {"encoding": self.encoding.digest}),
         )
         self.uploads: dict[tuple[SiteId, int], RingVector] = {}
         self.weights: dict[tuple[SiteId, int], int] = {}
