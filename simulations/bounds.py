@@ -6,8 +6,9 @@
    than a factor of 4 away from it stands in ``update_rms_of``.
 3. ``clip_factor`` is the smallest power of two that leaves every value of every update unclipped, with
    a factor of 2 to spare for data that was not measured.
-4. ``weight_cap`` is the largest number of patients of a site, rounded up to two digits, and
-   ``mean_weight`` the mean of patients over it, rounded down. Equal weights need neither.
+4. ``weight_cap`` is the largest number of patients of a site, rounded up to one digit and at least
+   10, so that other splits fit too; ``mean_weight`` is the mean of patients over it, rounded down.
+   Equal weights need neither.
 """
 
 from __future__ import annotations
@@ -158,8 +159,8 @@ def _weights(measured: Iterable[UpdateSizes]) -> dict[str, Any]:
     """Step 4."""
     rounds = [item for run in measured for item in run.root]
     most = max(max(item.patients.values()) for item in rounds)
-    digits = max(0, len(str(most)) - 2)
-    cap = -(-most // 10**digits) * 10**digits
+    unit = 10 ** max(1, len(str(most)) - 1)
+    cap = math.ceil(most / unit) * unit
     mean = min(math.fsum(item.patients.values()) / len(item.patients) for item in rounds) / cap
     return {"weight_cap": cap, "mean_weight": max(0.01, math.floor(mean * 100) / 100)}
 

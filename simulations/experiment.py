@@ -10,6 +10,8 @@ from wardround.client.data.checks import check_parts
 from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
 from wardround.common.models.catalogue import build_model
+from wardround.common.models.state import state_arrays
+from wardround.common.vector import Layout
 from wardround.simulations.arms import plan_jobs
 from wardround.simulations.bounds import check_measurable
 from wardround.simulations.collect import collect_results
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from wardround.common.ids import SiteId
+    from wardround.common.study import Study
     from wardround.simulations.grid import Handled
     from wardround.simulations.hospitals import VirtualHospital
     from wardround.simulations.job import Job
@@ -112,7 +115,7 @@ def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Prog
 
 def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
     device = choose_device(request.device)
-    build_model(request.study, seed=0)  # a model that does not fit is refused before images are read
+    _check_model(request.study)
     write_settings(run, request, workers=workers, device=device.description)
     scenario = request.scenario
     progress.stage("Hospitals: data checked and prepared", len(scenario.sites))
@@ -137,6 +140,13 @@ def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progres
     write_report(run)
     progress.step()
     return results
+
+
+def _check_model(study: Study) -> None:
+    """Refuse a model that does not fit, or bounds for tensors that it lacks, before images are read."""
+    layout = Layout.of(state_arrays(build_model(study, seed=0)))
+    if study.private:
+        study.secure.bounds(layout)
 
 
 def _check_every_part(request: RunRequest, hospitals: Mapping[SiteId, VirtualHospital]) -> None:

@@ -95,8 +95,10 @@ def test_weights_are_those_of_the_sites() -> None:
     one = {"weight": (8, 1.0, 1.0, 1.0)}
     few = table(measured(one))
     assert (few["weight_cap"], few["mean_weight"]) == (30, 0.66)  # 20 / 30 rounded down
-    many = table(measured(one, patients={"north": 1001, "coast": 1999, "valley": 1}))
+    many = table(measured(one, patients={"north": 1199, "coast": 1001, "valley": 800}))
     assert (many["weight_cap"], many["mean_weight"]) == (2000, 0.5)
+    tiny = table(measured(one, patients={"north": 7, "coast": 6, "valley": 6}))
+    assert (tiny["weight_cap"], tiny["mean_weight"]) == (10, 0.63)
     equal = table(measured(one), aggregation={"weights": "equal"})
     assert not {"weight_cap", "mean_weight"} & equal.keys()
 
