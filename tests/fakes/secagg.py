@@ -127,6 +127,7 @@ class Consortium:
     ) -> None:
         self.names = tuple(SiteId(f"s{number:02d}") for number in range(sites))
         self.random = RepeatableRandom((sites, seed))
+        self._randoms = {name: RepeatableRandom((sites, seed, name)) for name in self.names}
         self.identities = {name: SigningKey.generate(self.random) for name in self.names}
         members = {name: Member(key=key.public.hex()) for name, key in self.identities.items()}
         self.roster = Roster(consortium="hospitals", version=1, members=members)
@@ -162,7 +163,7 @@ class Consortium:
             roster=self.roster,
             terms=self.terms,
             store=self.stores[name],
-            random=self.random,
+            random=self._randoms[name],
             checks=self._checks,
         )
         return self.sites[name]
