@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING
 
 from wardround.common.secagg.context import HASH, RoundContext
-from wardround.common.secagg.framing import Reader, Writer
+from wardround.common.secagg.framing import DAMAGED, Reader, Writer, stored
 from wardround.common.secagg.messages import Survivors, Upload
 
 if TYPE_CHECKING:
@@ -50,10 +51,11 @@ class CoordinatorRecord:
         Raises:
             WardroundError: WR-1714, the record is damaged.
         """
-        reader = Reader(data, "stored attempt", "WR-1714")
-        context, head = RoundContext.decode(reader.variable(_LONGEST)), reader.fixed(HASH)
+        reader = Reader(data, "stored attempt", DAMAGED)
+        context, head = stored("attempt", RoundContext.decode, reader.variable(_LONGEST)), reader.fixed(HASH)
         sites, count = reader.u16(), reader.u16()
-        uploads = [Upload.decode(reader.variable(_LONGEST), sites) for _ in range(count)]
+        upload = partial(Upload.decode, sites=sites)
+        uploads = [stored("upload", upload, reader.variable(_LONGEST)) for _ in range(count)]
         reader.end()
         return cls(
             context,

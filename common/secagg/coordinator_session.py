@@ -107,10 +107,13 @@ class CoordinatorSession:
         """Step 2, up.
 
         Raises:
-            WardroundError: WR-1701, malformed; WR-1703, the site joined under another transcript.
+            WardroundError: WR-1701, malformed; WR-1703, the site joined under another transcript; WR-1704, it
+                is not in the cohort; WR-1706, adverts are missing.
         """
         position = self.context.position(site)
         joined = Joined.decode(message)
+        if self.silent:
+            raise WardroundError("WR-1706", f"{site} joined before the adverts of all sites were in.")
         if joined.position != position or joined.transcript != self.transcript:
             raise WardroundError("WR-1703", f"{site} joined another session than the one on offer.")
         self._joined.add(position)

@@ -7,9 +7,17 @@ statement has exactly one encoding, and every length is known before anything is
 from __future__ import annotations
 
 import struct
-from typing import Self
+from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from wardround.common.errors import WardroundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+Statement = TypeVar("Statement")
+
+DAMAGED: Final = "WR-1714"
+"""Code of everything that is wrong with bytes from the own store."""
 
 
 class Writer:
@@ -113,3 +121,15 @@ class Reader:
         """
         if self._at != len(self._data):
             raise WardroundError(self._code, f"The {self._what} is longer than its fields.")
+
+
+def stored(what: str, decode: Callable[[bytes], Statement], data: bytes) -> Statement:
+    """Read a statement or message that lies inside a stored record.
+
+    Raises:
+        WardroundError: WR-1714: what a peer's message is refused for is damage here.
+    """
+    try:
+        return decode(data)
+    except WardroundError as error:
+        raise WardroundError(DAMAGED, f"The stored {what} is damaged.") from error

@@ -123,7 +123,7 @@ class Site:
         """
         context = SessionContext.decode(offer)
         if self._session is not None and self._session.context == context:
-            return self._session.advert
+            return self._advertised().advert
         self._checks.study_run(context, self._terms)
         self._checks.roster(context, self._roster)
         self._checks.cohort(context, self._site, self._roster, self._terms)
@@ -206,6 +206,7 @@ class Site:
         self._checks.same_model(context, model)
         if self._attempt is None or self._attempt.context != context:
             self._checks.order(context, session, self._attempt)
+            self._checks.no_earlier_round(context, self._update)
             self._checks.one_model_a_round(context, self._update)
             self._checks.model_once(context, session, self._model(context.model))
             self._begin(context, session)
@@ -396,6 +397,8 @@ class Site:
     def _advertised(self) -> SessionRecord:
         if self._session is None:
             raise WardroundError("WR-1706", "This site has not been offered a session yet.")
+        if self._session.left:
+            raise WardroundError("WR-1706", "This site has left the session, and stays out of it.")
         return self._session
 
     def _joined(self) -> SessionRecord:

@@ -165,6 +165,11 @@ class SiteChecks:
                 "and differs from it.",
             )
 
+    def no_earlier_round(self, context: RoundContext, update: UpdateRecord | None) -> None:
+        """A newer session does not go back to a round whose update another one has replaced (WR-1706)."""
+        if update is not None and context.round < update.round:
+            raise WardroundError("WR-1706", f"Round {context.round} is over; this site is at round {update.round}.")
+
     def one_model_a_round(self, context: RoundContext, update: UpdateRecord | None) -> None:
         """Every attempt of a round starts from the same model (WR-1705)."""
         if update is not None and update.round == context.round and update.model != context.model:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from wardround.common.secagg.context import HASH, RoundContext, SessionContext
-from wardround.common.secagg.framing import Reader, Writer
+from wardround.common.secagg.framing import DAMAGED, Reader, Writer, stored
 from wardround.common.secagg.keys import LINK, PairChains
 from wardround.common.secagg.messages import ADVERT
 
@@ -22,7 +22,6 @@ ATTEMPT: Final = "attempt"
 UPDATE: Final = "update"
 
 _LONGEST: Final = 1 << 20
-_DAMAGED: Final = "WR-1714"
 
 
 def model_record(model: bytes) -> str:
@@ -50,6 +49,11 @@ class SessionRecord:
     round: int = 1
     chains: Mapping[int, PairChains] = field(default_factory=dict, repr=False)
 
+    @property
+    def left(self) -> bool:
+        """Whether the site has left it: there is nothing to join with, and nothing was joined."""
+        return not self.private and not self.transcript
+
     def encode(self) -> bytes:
         """For the store."""
         writer = Writer().variable(self.context.encode()).fixed(self.advert, ADVERT)
@@ -65,8 +69,8 @@ class SessionRecord:
         Raises:
             WardroundError: WR-1714, the record is damaged.
         """
-        reader = Reader(data, "stored session", _DAMAGED)
-        context = SessionContext.decode(reader.variable(_LONGEST))
+        reader = Reader(data, "stored session", DAMAGED)
+        context = stored("session", SessionContext.decode, reader.variable(_LONGEST))
         advert, private, transcript = reader.fixed(ADVERT), reader.variable(2 * LINK), reader.variable(HASH)
         number, count = reader.u32(), reader.u16()
         chains = {reader.u16(): PairChains(reader.fixed(LINK), reader.fixed(LINK)) for _ in range(count)}
@@ -111,8 +115,8 @@ class AttemptRecord:
         Raises:
             WardroundError: WR-1714, the record is damaged.
         """
-        reader = Reader(data, "stored attempt", _DAMAGED)
-        context = RoundContext.decode(reader.variable(_LONGEST))
+        reader = Reader(data, "stored attempt", DAMAGED)
+        context = stored("attempt", RoundContext.decode, reader.variable(_LONGEST))
         self_mask, sharing = reader.fixed(LINK), reader.fixed(LINK)
         uploaded, opened = bool(reader.u8()), bool(reader.u8())
         survivors, signature, opening = (reader.variable(_LONGEST) for _ in range(3))
@@ -148,7 +152,7 @@ class UpdateRecord:
         Raises:
             WardroundError: WR-1714, the record is damaged.
         """
-        reader = Reader(data, "stored update", _DAMAGED)
+        reader = Reader(data, "stored update", DAMAGED)
         found = cls(reader.u32(), reader.fixed(HASH), reader.fixed(LINK), bool(reader.u8()))
         reader.end()
         return found
@@ -179,7 +183,7 @@ class ModelRecord:
         Raises:
             WardroundError: WR-1714, the record is damaged.
         """
-        reader = Reader(data, "stored model record", _DAMAGED)
+        reader = Reader(data, "stored model record", DAMAGED)
         found = cls(reader.u32(), reader.u32(), reader.variable(HASH))
         reader.end()
         return found
