@@ -15,9 +15,11 @@ from flwr.clientapp import ClientApp
 
 from wardround.client.home import SETTINGS, Home
 from wardround.client.hospital import Hospital, ResidentModel
+from wardround.client.secagg.wiring import register
 from wardround.common.errors import WardroundError
 from wardround.common.wire.messages import Describe, Hello, HelloReply, Score, Train, Validate
-from wardround.common.wire.records import pack, pack_vector, unpack, unpack_vector
+from wardround.common.wire.records import pack, pack_vector, unpack
+from wardround.common.wire.vectors import unpack_vector
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -101,3 +103,6 @@ def score(hospital: Hospital, content: RecordDict) -> RecordDict:
     """Score the model patient by patient; the table stays here."""
     question = unpack(Score, content)
     return pack(hospital.score(question, unpack_vector(content, hospital.model_size(question))))
+
+
+register(app, _answering)

@@ -186,10 +186,10 @@ def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
+def sync_folder(folder: Path) -> None:
     """Make the names in a folder durable: a new file's content alone does not survive a power cut."""
     handle = os.open(folder, os.O_RDONLY)
     try:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import csv
 import time
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
 from wardround.client.data.pool import SiteData, open_site_data
-from wardround.client.evaluate.scores import CaseRow, case_rows, validation_summary
+from wardround.client.evaluate.scores import CaseRow, ValidationSummary, case_rows, validation_summary
+from wardround.client.secagg.terms import check_open, check_policy
 from wardround.client.train.device import choose_device, set_threads
 from wardround.client.train.local import place_model, train
 from wardround.common.algorithms import fedavg
@@ -24,6 +25,8 @@ from wardround.common.models.state import load_state_arrays, read_state, state_a
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Description, Scored, Trained, Validated
 
+NOTHING_VALIDATED: Final = ValidationSummary(None, None, 0, 0)
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -31,11 +34,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    OptimizerState = Mapping[str, NDArray[np.float32]]
+
     from wardround.client.home import Home
+    from wardround.client.train.local import TrainResult
     from wardround.common.ids import StudyRunId
     from wardround.common.study import Study
     from wardround.common.vector import Vector
-    from wardround.common.wire.messages import Describe, RunContext, Score, Train, Validate
+    from wardround.common.wire.base import RunContext
+    from wardround.common.wire.messages import Describe, Score, Train, Validate
 
 
 @dataclass(frozen=True)
@@ -62,6 +69,21 @@ class ResidentModel:
         return vector
 
 
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Which part of a site's stream of training images a round consumes.
+
+    Attributes:
+        round: The round, from 1.
+        start: Images that the site consumed in earlier rounds.
+        samples: Images to consume, 1 or more.
+    """
+
+    round: int
+    start: int
+    samples: int
+
+
 @dataclass(frozen=True)
 class LastRound:
     """A site's newest update: computed once, and given again if it is asked for again."""
@@ -70,7 +92,7 @@ class LastRound:
     round: int
     reply: Trained
     update: Vector
-    optimizer_state: Mapping[str, NDArray[np.float32]]
+    optimizer_state: OptimizerState
 
 
 class Hospital:
@@ -91,13 +113,13 @@ class Hospital:
 
     def describe(self, question: Describe) -> Description:
         """How much training data this site brings."""
-        study = self._study(question)
+        study = self._open_study(question)
         data = self.data(study)
         indices = data.parts(study, question.fold, question.folds).train
         return Description(site=self.home.site, patients=data.patients(indices), samples=len(indices))
 
     def train(self, question: Train, vector: Vector) -> tuple[Trained, Vector]:
-        """Train the model that came with the question.
+        """Train the model that came with the question (open mode).
 
         Returns:
             The reply and the site's update, shape ``[P]``.
@@ -105,34 +127,19 @@ class Hospital:
         if self._last is not None and (self._last.run, self._last.round) == (question.run, question.round):
             return self._last.reply, self._last.update
         begin = time.perf_counter()
-        study = self._study(question)
-        if self.home.site not in study.sites:
-            raise WardroundError("WR-1306", f"{self.home.site} is not one of the study's training sites.")
+        study = self._open_study(question)
         if question.rounds != study.training.rounds or question.round > question.rounds:
             raise WardroundError("WR-1301", f"Round {question.round} of {question.rounds} is not one of the study's.")
-        data = self.data(study)
-        parts = data.parts(study, question.fold, question.folds)
-        model = self._model(study)
-        model.load(vector, question.layout)
-        wanted = parts.validation if question.validate_first else parts.validation[:0]
-        validation = validation_summary(model.module, data.prepared, wanted, study, self.device)
-        result = train(
-            model.module,
-            data.prepared,
-            parts.train,
-            study,
-            start=question.start,
-            samples=question.samples,
-            progress=(question.round - 1) / question.rounds,
-            seed=question.seed,
-            device=self.device,
-            optimizer_state=self._optimizer_state(question, study),
-        )
-        update = fedavg.site_update(model.vector(), vector)
+        self.load(study, vector, question.layout)
+        validation = self.validation(study, question) if question.validate_first else NOTHING_VALIDATED
+        state = self._optimizer_state(question, study)
+        work = Work(question.round, question.start, question.samples)
+        result = self.train_round(study, question, work, state)
+        update = fedavg.site_update(self.model(study).vector(), vector)
         reply = Trained(
             site=self.home.site,
             round=question.round,
-            patients=data.patients(parts.train),
+            patients=self.training_patients(study, question),
             samples=result.samples,
             loss=result.loss,
             train_seconds=result.seconds,
@@ -145,20 +152,16 @@ class Hospital:
 
     def validate(self, question: Validate, vector: Vector) -> Validated:
         """Score the model that came with the question on the validation patients."""
-        study = self._study(question)
-        data = self.data(study)
-        model = self._model(study)
-        model.load(vector, question.layout)
-        indices = data.parts(study, question.fold, question.folds).validation
-        summary = validation_summary(model.module, data.prepared, indices, study, self.device)
+        study = self._open_study(question)
+        self.load(study, vector, question.layout)
+        summary = self.validation(study, question)
         return Validated(site=self.home.site, loss=summary.loss, metric=summary.metric)
 
     def score(self, question: Score, vector: Vector) -> Scored:
         """Score the model patient by patient; the table stays in the run's folder at this site."""
-        study = self._study(question)
+        study = self.study(question)
         data = self.data(study)
-        model = self._model(study)
-        model.load(vector, question.layout)
+        model = self.load(study, vector, question.layout)
         parts = data.parts(study, question.fold, question.folds)
         indices = parts.test if question.part == "test" else np.arange(len(data.prepared.rows))
         rows = [
@@ -169,11 +172,56 @@ class Hospital:
             )
         ]
         write_cases(self.home.run_folder(question.run) / "cases.csv", rows)
-        return Scored(site=self.home.site, patients=data.patients(indices), samples=len(indices))
+        return Scored(site=self.home.site)
 
     def model_size(self, question: RunContext) -> int:
         """Number of values in the model vector of the question's study."""
-        return self._model(self._study(question)).layout.size
+        return self.model(self.study(question)).layout.size
+
+    # What both modes are made of
+
+    def load(self, study: Study, vector: Vector, layout: str) -> ResidentModel:
+        """The study's model with the weights of a vector of shape ``[P]``.
+
+        Raises:
+            WardroundError: WR-1301, the vector belongs to another layout.
+        """
+        model = self.model(study)
+        model.load(vector, layout)
+        return model
+
+    def validation(self, study: Study, question: RunContext) -> ValidationSummary:
+        """How the loaded model does on the site's validation patients."""
+        data = self.data(study)
+        indices = data.parts(study, question.fold, question.folds).validation
+        return validation_summary(self.model(study).module, data.prepared, indices, study, self.device)
+
+    def train_round(
+        self, study: Study, question: RunContext, work: Work, optimizer_state: OptimizerState | None
+    ) -> TrainResult:
+        """Train the loaded model in place on one round's part of the site's training images."""
+        data = self.data(study)
+        return train(
+            self.model(study).module,
+            data.prepared,
+            data.parts(study, question.fold, question.folds).train,
+            study,
+            start=work.start,
+            samples=work.samples,
+            progress=(work.round - 1) / study.training.rounds,
+            seed=question.seed,
+            device=self.device,
+            optimizer_state=optimizer_state,
+        )
+
+    def training_patients(self, study: Study, question: RunContext) -> int:
+        """Number of the site's training patients."""
+        data = self.data(study)
+        return data.patients(data.parts(study, question.fold, question.folds).train)
+
+    def training_samples(self, study: Study, question: RunContext) -> int:
+        """Number of the site's training images."""
+        return len(self.data(study).parts(study, question.fold, question.folds).train)
 
     def data(self, study: Study) -> SiteData:
         """The site's checked and prepared data for a study."""
@@ -182,13 +230,19 @@ class Hospital:
             self._data[key] = open_site_data(self.home.settings.data, study, self.home.path)
         return self._data[key]
 
-    def _study(self, question: RunContext) -> Study:
+    def study(self, question: RunContext) -> Study:
+        """The approved study that a question is about.
+
+        Raises:
+            WardroundError: WR-1304, it is not approved here; WR-1301, there is no such fold.
+        """
         study = self.home.approved(question.study)
         if question.fold >= question.folds:
             raise WardroundError("WR-1301", f"Fold {question.fold} of {question.folds} does not exist.")
         return study
 
-    def _model(self, study: Study) -> ResidentModel:
+    def model(self, study: Study) -> ResidentModel:
+        """The study's model, built once."""
         key = study.task.model_dump_json().encode() + study.model.model_dump_json().encode()
         key += study.input.model_dump_json().encode()
         if key not in self._models:
@@ -198,7 +252,24 @@ class Hospital:
             self._models[key] = ResidentModel(module, layout)
         return self._models[key]
 
-    def _optimizer_state(self, question: Train, study: Study) -> Mapping[str, NDArray[np.float32]] | None:
+    def _open_study(self, question: RunContext) -> Study:
+        """The study of a question of open mode, which the site's policy allows and which trains here."""
+        study = self.study(question)
+        check_open(study)
+        check_policy(study, self.home.policy)
+        self.check_takes_part(study)
+        return study
+
+    def check_takes_part(self, study: Study) -> None:
+        """Refuse a study that this site does not train in.
+
+        Raises:
+            WardroundError: WR-1306.
+        """
+        if self.home.site not in study.sites:
+            raise WardroundError("WR-1306", f"{self.home.site} is not one of the study's training sites.")
+
+    def _optimizer_state(self, question: Train, study: Study) -> OptimizerState | None:
         last = self._last
         if study.training.optimizer_state == "reset" or last is None or last.run != question.run:
             return None

@@ -13,6 +13,7 @@ from wardround.server.coordinate import Coordinator
 from wardround.server.enrol import connected_sites
 from wardround.server.outcome import write_outcome
 from wardround.server.plan import read_plan
+from wardround.server.private.coordinator import PrivateCoordinator
 
 if TYPE_CHECKING:
     from flwr.app import Context
@@ -25,6 +26,6 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the planned study and write the reported model and the history."""
     plan = read_plan(context.run_config)
-    coordinator = Coordinator(grid, plan, connected_sites(grid))
-    engine = coordinator.run()
-    write_outcome(plan, coordinator.layout, engine)
+    kind = PrivateCoordinator if plan.study.private else Coordinator
+    coordinator = kind(grid, plan, connected_sites(grid))
+    write_outcome(plan, coordinator.layout, coordinator.run())

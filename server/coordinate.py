@@ -11,7 +11,8 @@ from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Describe, Description, Trained, Validate, Validated
-from wardround.common.wire.records import pack_vector, unpack_vector
+from wardround.common.wire.records import pack_vector
+from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
 from wardround.server.rounds.engine import RoundEngine
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
 
 from wardround.common.errors import WardroundError
-from wardround.common.wire.messages import SiteReply, WireMessage
+from wardround.common.wire.base import SiteReply, WireMessage
 from wardround.common.wire.records import pack, unpack
 
 if TYPE_CHECKING:

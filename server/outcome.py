@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from wardround.common.model_folder import encode_model
 from wardround.common.vector import vector_hash
@@ -16,12 +16,23 @@ from wardround.common.vector import vector_hash
 if TYPE_CHECKING:
     from wardround.common.vector import Layout
     from wardround.server.plan import RunPlan
-    from wardround.server.rounds.engine import RoundEngine
+    from wardround.server.rounds.state import Chosen, History
 
 
-def write_outcome(plan: RunPlan, layout: Layout, engine: RoundEngine) -> None:
+class Finished(Protocol):
+    """A study run that came to its end."""
+
+    @property
+    def history(self) -> History:
+        """Everything that was committed."""
+
+    def chosen(self) -> Chosen:
+        """The model that the study's selection rule reports."""
+
+
+def write_outcome(plan: RunPlan, layout: Layout, run: Finished) -> None:
     """Write ``model/`` and ``history.json`` into the plan's folder."""
-    chosen = engine.chosen()
+    chosen = run.chosen()
     folder = plan.out / "model"
     folder.mkdir(parents=True, exist_ok=True)
     card = {
@@ -40,7 +51,7 @@ def write_outcome(plan: RunPlan, layout: Layout, engine: RoundEngine) -> None:
     for name, content in encode_model(plan.study, layout, chosen.model, card).items():
         (folder / name).write_bytes(content)
     history = {
-        "rounds": [asdict(record) for record in engine.history.rounds],
-        "validations": [asdict(validation) for validation in engine.history.validations],
+        "rounds": [asdict(record) for record in run.history.rounds],
+        "validations": [asdict(validation) for validation in run.history.validations],
     }
     (plan.out / "history.json").write_text(json.dumps(history, indent=1))

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from wardround.common.ids import StudyRunId
+from wardround.common.roster import SignedRoster
 from wardround.common.study import Study
-from wardround.common.wire.messages import RunContext
+from wardround.common.wire.base import RunContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,9 +28,11 @@ class RunPlan(BaseModel):
         seed: Seed of the initial model and of the sites' sample order.
         fold: Which fold is the test part.
         folds: Number of folds, 1 for the study's own split.
-        samples: Samples that all sites together may consume; None: ``training.epochs`` passes over
-            the cohort's training images.
+        samples: Samples that all sites together may consume in open mode; None: ``training.epochs`` passes
+            over the cohort's training images. In private mode every site works as its study says.
         out: Folder for the reported model and the history.
+        roster: The consortium's roster; needed for a private study.
+        threads: Threads that take masks off a secure sum; None: one for each processor.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +44,8 @@ class RunPlan(BaseModel):
     folds: Annotated[int, Field(ge=1, le=100)] = 1
     samples: Annotated[int, Field(ge=1)] | None = None
     out: Path
+    roster: SignedRoster | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
 
     @property
     def context(self) -> RunContext:

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from wardround.common.secagg.parameters import SMALLEST_COHORT
 from wardround.common.study import Study
-from wardround.simulations.hospitals import pooled_home, training_samples
+from wardround.simulations.hospitals import consortium_roster, pooled_home, training_samples
 from wardround.simulations.job import Job, run_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
+    from wardround.client.home import Home
     from wardround.common.ids import SiteId
     from wardround.simulations.hospitals import VirtualHospital
     from wardround.simulations.scenario import Arm, Scenario
@@ -39,17 +40,49 @@ def plan_jobs(
     jobs = []
     for arm in scenario.arms():
         faults = scenario.faults if arm.kind == "federated" else ()
-        study, training = _trained_by(arm, scenario, hospitals, run)
-        for site in {*arm.trains_on, *arm.tested_on}:
-            hospitals[site].home.approve(study)
+        trained, homes = _trained_by(arm, scenario, hospitals, run)
+        training = {site: home.path for site, home in homes.items()}
+        roster = consortium_roster(run) if trained.private else None
         tested = {site: (hospitals[site].home.path, _part(scenario, site)) for site in arm.tested_on}
         data = {site: hospitals[site].digest for site in sorted({*arm.trains_on, *arm.tested_on})}
         for seed, fold in itertools.product(seeds, fold_numbers):
-            out = run / "jobs" / run_id(arm.name, seed, fold)
-            measuring = measured and arm.kind == "federated"
-            job = Job(arm.name, study, seed, fold, folds, samples[fold], training, tested, out, data, faults, measuring)
-            jobs.append(job)
+            study = trained
+            if arm.kind != "federated" and trained.private:
+                study = _with_work(trained, samples[fold], training_samples(hospitals, trained, fold, folds))
+            for home in (*homes.values(), *(hospitals[site].home for site in arm.tested_on)):
+                home.approve(study)
+            jobs.append(
+                Job(
+                    arm.name,
+                    study,
+                    seed,
+                    fold,
+                    folds,
+                    samples[fold],
+                    training,
+                    tested,
+                    run / "jobs" / run_id(arm.name, seed, fold),
+                    data,
+                    faults,
+                    measured=measured and arm.kind == "federated",
+                    roster=roster,
+                )
+            )
     return jobs
+
+
+def _with_work(study: Study, samples: int, images: int) -> Study:
+    """The study of an arm with fewer sites, whose work is that of every arm.
+
+    In private mode a site computes its work from the study alone, so the study says it.
+
+    Args:
+        study: Of the arm.
+        samples: What its sites together shall consume.
+        images: Their training images.
+    """
+    fields = study.model_dump(by_alias=True)
+    return Study.model_validate(fields | {"training": fields["training"] | {"epochs": samples / images}})
 
 
 def _work(scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], fold: int | None, folds: int) -> int:
@@ -59,7 +92,7 @@ def _work(scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], fold:
 
 def _trained_by(
     arm: Arm, scenario: Scenario, hospitals: Mapping[SiteId, VirtualHospital], run: Path
-) -> tuple[Study, dict[SiteId, Path]]:
+) -> tuple[Study, dict[SiteId, Home]]:
     """The arm's study, and the homes that train it: the hospitals, or one that holds their pooled data."""
     if arm.federated or len(arm.trains_on) == 1:
         homes = {site: hospitals[site].home for site in arm.trains_on}
@@ -72,9 +105,7 @@ def _trained_by(
     study = Study.model_validate(
         fields | {"sites": tuple(homes), "aggregation": _aggregation(scenario.study, len(homes))}
     )
-    for home in homes.values():
-        home.approve(study)
-    return study, {site: home.path for site, home in homes.items()}
+    return study, homes
 
 
 def _aggregation(study: Study, sites: int) -> dict[str, Any]:

@@ -73,7 +73,7 @@ def _rounds(job: Job) -> list[Round]:
     validations = {item["round"]: item for item in history["validations"]}
     rows = []
     for record in history["rounds"]:
-        after = validations.get(record["round"], {"loss": {}, "metric": {}})
+        after = validations.get(record["round"], {"loss": {}, "metric": {}, "mean": None})
         rows.append(
             Round(
                 arm=job.arm,
@@ -86,21 +86,33 @@ def _rounds(job: Job) -> list[Round]:
                 bytes_down=record["bytes_down"],
                 samples=record["samples"],
                 sites=record["sites"],
-                dropped=[f"{site}: {reason}" for site, reason in record["dropped"].items()],
+                dropped=_with_reasons(record["dropped"]),
                 train_loss=record["train_loss"],
                 validation_loss=after["loss"],
                 validation_metric=after["metric"],
+                validation_mean=after["mean"],
+                attempts=record["attempts"],
+                silent=_with_reasons(record["silent"]),
+                failed=record["failed"],
             )
         )
     return rows
 
 
+def _with_reasons(sites: Mapping[str, str]) -> list[str]:
+    return [f"{site}: {reason}" for site, reason in sites.items()]
+
+
 def _losses(rounds: Sequence[Round]) -> list[str]:
-    return [
-        f"{row.arm}, seed {row.seed}, round {row.round}: left out {'; '.join(row.dropped)}"
-        for row in rounds
-        if row.dropped
-    ]
+    """What people should know of rounds that did not go smoothly."""
+    return [f"{row.arm}, seed {row.seed}, round {row.round}: {found}" for row in rounds for found in _trouble(row)]
+
+
+def _trouble(row: Round) -> list[str]:
+    failed = [f"tried again. {words}" for words in row.failed]
+    left_out = [f"left out {'; '.join(row.dropped)}"] if row.dropped else []
+    silent = [f"in the sum, but silent afterwards: {'; '.join(row.silent)}"] if row.silent else []
+    return [*failed, *left_out, *silent]
 
 
 def _reported_model(jobs: Sequence[Job], run: Path) -> Model | None:

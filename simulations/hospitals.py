@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 CONSORTIUM: Final = "simulation"
 """Name of the virtual hospitals' consortium, and of whoever accepts its roster."""
 
+CONSORTIUM_FOLDER: Final = "consortium"
+
 VIRTUAL_POLICY: Final = Policy(modes=("open", "private"), strengths=("active", "semi-honest"), runs_per_study=1_000_000)
 """Virtual hospitals have no patients to protect: they take part in all that can be compared."""
 
@@ -87,7 +89,7 @@ def build_hospitals(
             data = open_site_data(home.settings.data, scenario.study, home.path)
         hospitals[site] = VirtualHospital(home, data)
         progress(site)
-    enrol([hospital.home for hospital in hospitals.values()], run / "consortium")
+    enrol([hospital.home for hospital in hospitals.values()], run / CONSORTIUM_FOLDER)
     return hospitals
 
 
@@ -107,6 +109,15 @@ def enrol(homes: Sequence[Home], consortium: Path) -> Roster:
     for home in homes:
         accept_roster(home, signed, by=CONSORTIUM)
     return signed.roster
+
+
+def consortium_roster(run: Path) -> SignedRoster:
+    """The roster that the hospitals of a run folder have accepted.
+
+    Raises:
+        WardroundError: WR-1702, it was damaged.
+    """
+    return SignedRoster.from_json((run / CONSORTIUM_FOLDER / "roster.json").read_bytes())
 
 
 def _signed_roster(consortium: Path, members: Mapping[SiteId, Member]) -> SignedRoster:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardround.common.ids import SiteId
+    from wardround.common.roster import SignedRoster
     from wardround.common.study import Study
     from wardround.common.vector import Layout, Vector
     from wardround.simulations.faults import Fault
@@ -54,6 +55,7 @@ class Job:
         data: Digests of the data of every site it trains on or is scored on, by site.
         faults: Messages that its sites leave unanswered while it trains.
         measured: Whether the sizes of its updates are written to ``updates.json``.
+        roster: The roster of the hospitals' consortium; needed where the study is private.
     """
 
     arm: str
@@ -68,6 +70,7 @@ class Job:
     data: Mapping[SiteId, str] = field(default_factory=dict)
     faults: Sequence[Fault] = ()
     measured: bool = False
+    roster: SignedRoster | None = None
 
     @property
     def run(self) -> str:
@@ -85,6 +88,7 @@ class Job:
             folds=self.folds,
             samples=self.samples,
             out=self.out,
+            roster=self.roster,
         )
 
     @property
@@ -114,7 +118,7 @@ class Job:
         write_atomically(self.out / DONE, json.dumps(self._mark() | {"files": self._files()}).encode())
 
     def _mark(self) -> dict[str, Any]:
-        plan = self.plan.model_dump(mode="json", exclude={"study", "out"})
+        plan = self.plan.model_dump(mode="json", exclude={"study", "out", "roster", "threads"})
         tested = {site: part for site, (_, part) in self.tested.items()}
         faults = [fault.model_dump() for fault in self.faults]
         return {"plan": plan | {"study": self.study.id, "tested": tested, "faults": faults}, "data": dict(self.data)}

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from wardround.common.wire.private import UPLOAD
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import TracebackType
@@ -69,13 +71,18 @@ class RichProgress:
         job = self._jobs[run]
         if run not in self._bars:
             self._bars[run] = self._progress.add_task(f"  {job.arm}", total=job.messages, note="")
-        if handled.kind == "train":
-            note = f"round {handled.group}/{job.study.training.rounds}, {handled.site}"
-            self._progress.update(self._bars[run], advance=1, note=note)
-            if self._all is not None:
-                self._progress.advance(self._all)
-        else:
+        if handled.kind not in ("train", UPLOAD):
             self._progress.update(self._bars[run], note=f"{handled.kind}, {handled.site}")
+            return
+        number, _, attempt = handled.group.partition(".")
+        if int(number) > job.study.training.rounds:
+            self._progress.update(self._bars[run], note=f"last validation, {handled.site}")
+            return
+        again = attempt not in ("", "1")
+        note = f"round {number}/{job.study.training.rounds}{f', attempt {attempt}' if again else ''}, {handled.site}"
+        self._progress.update(self._bars[run], advance=0 if again else 1, note=note)
+        if self._all is not None and not again:
+            self._progress.advance(self._all)
 
     def finished(self, run: str) -> None:
         """A study run ended; its bar goes away."""

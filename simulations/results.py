@@ -80,15 +80,43 @@ class Test(Row):
     reason: str | None
 
 
+class MeanValidation(Row):
+    """What a secure sum says of a validation: unweighted means over the hospitals that gave a number.
+
+    Attributes:
+        loss: Mean over ``sites`` hospitals.
+        metric: Mean over ``metric_sites`` hospitals; None where it is undefined at all of them.
+        sites: Hospitals that gave a loss.
+        metric_sites: Hospitals that gave a metric.
+    """
+
+    loss: float
+    metric: float | None
+    sites: int
+    metric_sites: int
+
+
 class Round(Row):
-    """One committed round of one arm, seed and fold."""
+    """One committed round of one arm, seed and fold.
+
+    Attributes:
+        sites: Hospitals whose updates are in the sum.
+        dropped: Hospitals that are not, with the reason.
+        train_seconds: Of all hospitals; None in private mode, where none tells its time.
+        validation_loss: By hospital, of the model after the round; empty in private mode.
+        validation_metric: Likewise.
+        validation_mean: In private mode, where only sums are known; else None.
+        attempts: How often the secure sum was tried; 1 in open mode.
+        silent: Hospitals whose updates are in the sum and that fell silent before it was opened.
+        failed: Why earlier attempts ended without a sum.
+    """
 
     arm: str
     seed: int
     fold: int | None
     round: int
     seconds: float
-    train_seconds: float
+    train_seconds: float | None
     bytes_up: int
     bytes_down: int
     samples: int
@@ -97,6 +125,10 @@ class Round(Row):
     train_loss: float | None
     validation_loss: dict[str, float] = Field(default_factory=dict)
     validation_metric: dict[str, float | None] = Field(default_factory=dict)
+    validation_mean: MeanValidation | None = None
+    attempts: int = 1
+    silent: list[str] = Field(default_factory=list)
+    failed: list[str] = Field(default_factory=list)
 
 
 class Privacy(Row):

@@ -17,7 +17,8 @@ from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Trained
-from wardround.common.wire.records import unpack, unpack_vector
+from wardround.common.wire.records import unpack
+from wardround.common.wire.vectors import unpack_vector
 from wardround.simulations.grid import InProcessGrid
 
 if TYPE_CHECKING:

@@ -64,6 +64,7 @@ class CoordinatorAttempt:
         size: Number of ring values in an update.
         head: Head of the coordinator's log, 32 bytes; confirmations sign it.
         store: What must not be forgotten.
+        minimum: Fewest sites in the sum, where the study asks for more than the protocol does.
         unmask: Adds masks to a vector in place; :func:`~wardround.common.secagg.masks.add_masks`, or
             the same on several threads.
         resumed: The record of an attempt whose uploads were closed before a restart.
@@ -78,6 +79,7 @@ class CoordinatorAttempt:
         size: int,
         head: bytes,
         store: CoordinatorStore,
+        minimum: int = 0,
         unmask: Unmask = add_masks,
         resumed: CoordinatorRecord | None = None,
     ) -> None:
@@ -87,6 +89,7 @@ class CoordinatorAttempt:
         self._store = store
         self._unmask = unmask
         self._sites = len(session.cohort)
+        self._minimum = max(session.sizes.minimum_sum, minimum)
         self._head = head
         self._total: RingVector = np.zeros(size, dtype=Ring(context.ring_bits).dtype)
         self._commitments: dict[int, tuple[bytes, ...]] = {}
@@ -146,7 +149,7 @@ class CoordinatorAttempt:
                 seed, so that their masks would not cancel.
         """
         if self._survivors is None:
-            self._require(self._packets, self.session.sizes.minimum_sum, Stage.UPLOAD)
+            self._require(self._packets, self._minimum, Stage.UPLOAD)
             positions = tuple(sorted(self._packets))
             self._check_pairs(positions)
             survivors = Survivors(self.context.digest, positions, self._head)
@@ -273,8 +276,7 @@ class CoordinatorAttempt:
             Stage.CONFIRM: self._signatures,
             Stage.OPEN: self._openings,
         }
-        sizes = self.session.sizes
-        needed = sizes.minimum_sum if stage is Stage.UPLOAD else sizes.threshold
+        needed = self._minimum if stage is Stage.UPLOAD else self.session.sizes.threshold
         return AttemptEnded(self.context.digest, stage, needed, tuple(sorted(arrived[stage])))
 
     def _require(self, present: Mapping[int, object], needed: int, stage: Stage) -> None:

@@ -1,4 +1,4 @@
-"""The typed messages between coordinator and hospital.
+"""The typed messages of open mode, and those that both modes share: hello and scoring.
 
 Every message is one frozen model with scalar fields, checked on both sides. The model vector
 travels beside it (:mod:`wardround.common.wire.records`).
@@ -8,52 +8,17 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
-from wardround.common.ids import SiteId, StudyId, StudyRunId
-
-Count = Annotated[int, Field(ge=0, le=2**53)]
-Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]
-Finite = Annotated[float, Field(ge=-3.5e38, le=3.5e38, allow_inf_nan=False)]
-"""A number in the range of float32, so that sums over many sites stay finite in float64."""
-
-
-class WireMessage(BaseModel):
-    """A message: frozen, strict about types, unknown fields refused."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+from wardround.common.wire.base import Count, Finite, RunContext, Seconds, SiteReply, WireMessage
 
 
 class Hello(WireMessage):
     """Asks a node which site it is."""
 
 
-class SiteReply(WireMessage):
-    """A reply that says which site it comes from."""
-
-    site: SiteId
-
-
 class HelloReply(SiteReply):
     """Which site a node is."""
-
-
-class RunContext(WireMessage):
-    """What every instruction of a study run says about itself.
-
-    Attributes:
-        study: The study's hash; the hospital acts only on studies that it approved.
-        run: wardround's own id of the study run.
-        seed: Seed of model initialisation and sample order. Never of privacy noise.
-        fold: Which fold is the test part, 0 to folds - 1; 0 when there is one.
-        folds: Number of folds; 1 means the study's own split.
-    """
-
-    study: Annotated[StudyId, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
-    run: Annotated[StudyRunId, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")]
-    seed: Count
-    fold: Count = 0
-    folds: Annotated[int, Field(ge=1, le=100)] = 1
 
 
 class Describe(RunContext):
@@ -135,7 +100,4 @@ class Score(RunContext):
 
 
 class Scored(SiteReply):
-    """A site's reply to :class:`Score`: how much was scored; the table stays at the site."""
-
-    patients: Count
-    samples: Count
+    """A site's reply to :class:`Score`: it is done. Neither a score nor a count leaves."""

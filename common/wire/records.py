@@ -1,19 +1,19 @@
 """Typed messages to and from Flower records.
 
-The vector is carried as the raw little-endian bytes of its float32 values: one copy to pack, none
-to unpack.
+A vector travels beside the fields as the raw little-endian bytes of its values: one copy to pack,
+none to unpack. Reading one is in :mod:`wardround.common.wire.vectors` (float32: a model at a hospital, an
+update at an open coordinator) and :mod:`wardround.common.wire.rings` (masked updates).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, TypeVar
 
-import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from pydantic import ValidationError
 
 from wardround.common.errors import WardroundError
-from wardround.common.wire.messages import WireMessage
+from wardround.common.wire.base import WireMessage
 
 if TYPE_CHECKING:
     from wardround.common.vector import Vector
@@ -59,18 +59,14 @@ def unpack(expected: type[W], record: RecordDict) -> W:
         raise WardroundError("WR-1301", f"A {expected.__name__} message has wrong fields: {wrong[:200]}.") from None
 
 
-def unpack_vector(record: RecordDict, size: int) -> Vector:
-    """Read the vector of a message: float32 of shape ``[size]``, read-only, not copied.
+def carried(record: RecordDict) -> Array:
+    """The array that a message carries, as it came.
 
     Raises:
-        WardroundError: WR-1301, there is no vector, or it is not of that type and size.
+        WardroundError: WR-1301, it carries none.
     """
     arrays = record.get(VECTOR)
     array = arrays.get(VECTOR) if isinstance(arrays, ArrayRecord) else None
     if array is None:
-        raise WardroundError("WR-1301", "A message that needs a model vector came without one.")
-    if array.dtype != "float32" or array.stype != RAW_FLOAT32 or len(array.data) != 4 * size:
-        raise WardroundError(
-            "WR-1301", f"A model vector of {len(array.data)} bytes came where {4 * size} were expected."
-        )
-    return np.frombuffer(array.data, dtype="<f4")
+        raise WardroundError("WR-1301", "A message that needs a vector came without one.")
+    return array

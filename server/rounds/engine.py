@@ -14,33 +14,24 @@ import numpy as np
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
 from wardround.common.ids import RoundNumber, SiteId
-from wardround.common.wire.messages import RunContext, Train, Trained, Validated
-from wardround.server.rounds.state import History, RoundRecord, Selector, Validation
+from wardround.common.rounds.work import consumed_before, is_validated, samples_in
+from wardround.common.wire.messages import Train, Trained, Validated
+from wardround.server.rounds.committed import Committed
+from wardround.server.rounds.state import RoundRecord, Validation
 from wardround.server.rounds.total import WeightedTotal, all_within
-from wardround.server.rounds.work import consumed_before, site_totals
+from wardround.server.rounds.work import site_totals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wardround.common.study import Study
     from wardround.common.vector import Layout, Vector
-    from wardround.server.rounds.state import Chosen
+    from wardround.common.wire.base import RunContext
+    from wardround.server.rounds.state import Chosen, History
 
 
 LARGEST: Final = float(np.finfo(np.float32).max) / 2
 """What no sum of updates may come near: float32 would overflow."""
-
-CURVE_POINTS: Final = 10
-"""Validations of a run whose selection rule needs none: enough for a curve, little beside training."""
-
-
-def is_validated(study: Study, number: int) -> bool:
-    """Whether the model after round ``number`` is scored on validation patients.
-
-    The rule ``validation`` needs every round; otherwise about :data:`CURVE_POINTS` rounds, evenly spread.
-    """
-    every = 1 if study.selection.rule == "validation" else math.ceil(study.training.rounds / CURVE_POINTS)
-    return number % every == 0
 
 
 class RoundEngine:
@@ -77,10 +68,8 @@ class RoundEngine:
         self._patients = dict(patients)
         self._totals = site_totals(samples, total)
         self._refuse_empty_rounds()
-        self._selector = Selector(study.selection)
+        self._committed = Committed(study, model)
         self._open: OpenRound | None = None
-        self.model = model
-        self.history = History()
 
     def _refuse_empty_rounds(self) -> None:
         """Refuse before any training what could only fail in some round."""
@@ -95,14 +84,22 @@ class RoundEngine:
                 )
 
     def _samples(self, site: SiteId, number: int) -> int:
-        rounds = self._study.training.rounds
-        after = consumed_before(self._totals[site], rounds, number + 1)
-        return after - consumed_before(self._totals[site], rounds, number)
+        return samples_in(self._totals[site], self._study.training.rounds, number)
+
+    @property
+    def model(self) -> Vector:
+        """The global model, shape ``[P]``."""
+        return self._committed.model
+
+    @property
+    def history(self) -> History:
+        """Everything that was committed."""
+        return self._committed.history
 
     @property
     def finished(self) -> bool:
         """Whether every round is committed."""
-        return len(self.history.rounds) == self._study.training.rounds
+        return self._committed.finished
 
     def open_round(self) -> dict[SiteId, Train]:
         """Start the next round: the instruction for each site that has work in it.
@@ -112,7 +109,7 @@ class RoundEngine:
         """
         if self._open is not None or self.finished:
             raise RuntimeError("no round can be opened now")
-        number = RoundNumber(len(self.history.rounds) + 1)
+        number = self._committed.next_round
         instructions = {site: work for site in self._order if (work := self._instruction(site, number)) is not None}
         self._open = OpenRound(number, instructions, self._layout.size)
         return instructions
@@ -164,12 +161,8 @@ class RoundEngine:
                 f"Round {opened.number} has {len(opened.replies)} of at least {minimum} sites. Left out: {left_out}.",
             )
         self._note_validation(RoundNumber(opened.number - 1), opened.validation())
-        fedavg.server_step(
-            self.model, opened.total.vector, opened.total.weight, self._study.aggregation.server_learning_rate
-        )
         record = opened.record(seconds, self._layout.size)
-        self.history = self.history.with_round(record)
-        self._selector.after_round(opened.number, self.model)
+        self._committed.commit(opened.total.vector, opened.total.weight, record)
         self._open = None
         return record
 
@@ -181,22 +174,21 @@ class RoundEngine:
             missing: Sites that did not answer, with the reason; noted as losses of the last round.
         """
         for site, reason in sorted((missing or {}).items()):
-            self.history = self.history.with_loss(site, f"not in the last validation: {reason}")
+            self._committed.lose(site, reason)
         self._note_validation(RoundNumber(len(self.history.rounds)), replies)
 
     def _note_validation(self, number: RoundNumber, replies: Mapping[SiteId, Validated]) -> None:
-        validation = Validation(
-            number,
-            {site: reply.loss for site, reply in sorted(replies.items()) if reply.loss is not None},
-            {site: reply.metric for site, reply in sorted(replies.items())},
+        self._committed.validate(
+            Validation(
+                number,
+                {site: reply.loss for site, reply in sorted(replies.items()) if reply.loss is not None},
+                {site: reply.metric for site, reply in sorted(replies.items())},
+            )
         )
-        if validation.loss:
-            self.history = self.history.with_validation(validation)
-            self._selector.after_validation(validation, self.model)
 
     def chosen(self) -> Chosen:
         """The model that the study's selection rule reports."""
-        return self._selector.chosen()
+        return self._committed.chosen()
 
     def _opened(self) -> OpenRound:
         if self._open is None:

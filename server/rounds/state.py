@@ -29,10 +29,13 @@ class RoundRecord:
         samples: Training samples consumed by all sites together.
         train_loss: Mean over samples; None when no sample was consumed.
         train_seconds: Longest time in training steps if sites run side by side, else their sum;
-            the runtime decides, see :attr:`seconds`.
+            the runtime decides, see :attr:`seconds`. None in private mode, where no site tells its time.
         seconds: Wall-clock time of the round.
-        bytes_up: Bytes of the updates received.
-        bytes_down: Bytes of the models sent.
+        bytes_up: Bytes of the updates received; in private mode with all that the secure sum adds.
+        bytes_down: Bytes of the models sent; likewise.
+        attempts: How often the round was tried, 1 in open mode.
+        silent: Sites whose updates are in the sum, and that fell silent before it was opened.
+        failed: Why earlier attempts of the round ended without a sum, in words.
     """
 
     round: RoundNumber
@@ -40,23 +43,58 @@ class RoundRecord:
     dropped: Mapping[SiteId, str]
     samples: int
     train_loss: float | None
-    train_seconds: float
+    train_seconds: float | None
     seconds: float
     bytes_up: int
     bytes_down: int
+    attempts: int = 1
+    silent: Mapping[SiteId, str] = field(default_factory=dict)
+    failed: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MeanValidation:
+    """All that a secure sum says of a validation: means over the sites that gave a number.
+
+    Attributes:
+        loss: Unweighted mean over ``sites`` sites.
+        metric: Unweighted mean over ``metric_sites`` sites; None when no site has one.
+        sites: How many sites gave a loss, 1 or more.
+        metric_sites: How many sites gave a metric.
+    """
+
+    loss: float
+    metric: float | None
+    sites: int
+    metric_sites: int
 
 
 @dataclass(frozen=True, slots=True)
 class Validation:
-    """How the global model after a round does on each site's validation patients."""
+    """How the global model after a round does on the sites' validation patients.
+
+    Attributes:
+        round: The round; 0 stands for the initial model.
+        loss: By site; empty in private mode, where nobody but the site knows it.
+        metric: By site; likewise.
+        mean: In private mode.
+    """
 
     round: RoundNumber
-    loss: Mapping[SiteId, float]
-    metric: Mapping[SiteId, float | None]
+    loss: Mapping[SiteId, float] = field(default_factory=dict)
+    metric: Mapping[SiteId, float | None] = field(default_factory=dict)
+    mean: MeanValidation | None = None
+
+    @property
+    def known(self) -> bool:
+        """Whether any site gave a loss."""
+        return bool(self.loss) or self.mean is not None
 
     @property
     def mean_loss(self) -> float:
         """Unweighted mean over sites, so that no large hospital outvotes a small one."""
+        if self.mean is not None:
+            return self.mean.loss
         return math.fsum(self.loss.values()) / len(self.loss) if self.loss else math.inf
 
 
@@ -80,31 +118,37 @@ class Selector:
     """Keeps the candidate that the study's rule would report; test patients play no part.
 
     ``ema`` starts from the model after round 1 and forgets the initial model.
+
+    Attributes:
+        rule: The study's.
+        kept: The candidate, shape ``[P]``; None before there is one.
+        round: The round it stands for.
+        best: Its mean validation loss, for the rule ``validation``.
     """
 
     rule: Selection
-    _kept: Vector | None = None
-    _round: int = 0
-    _best: float = field(default=math.inf)
+    kept: Vector | None = None
+    round: int = 0
+    best: float = math.inf
 
     def after_round(self, number: int, model: Vector) -> None:
         """The global model of shape ``[P]`` after a committed round."""
         if self.rule.rule == "validation":
             return
-        if self.rule.rule == "ema" and self._kept is not None:
+        if self.rule.rule == "ema" and self.kept is not None:
             decay = np.float32(self.rule.ema_decay)
-            self._kept *= decay
-            self._kept += (1 - decay) * model
+            self.kept *= decay
+            self.kept += (1 - decay) * model
         else:
-            self._kept = model.copy()
-        self._round = number
+            self.kept = model.copy()
+        self.round = number
 
     def after_validation(self, validation: Validation, model: Vector) -> None:
         """The validation of the global model after round ``validation.round``."""
         if self.rule.rule != "validation" or validation.round < 1:
             return
-        if self._kept is None or validation.mean_loss < self._best:
-            self._kept, self._round, self._best = model.copy(), validation.round, validation.mean_loss
+        if self.kept is None or validation.mean_loss < self.best:
+            self.kept, self.round, self.best = model.copy(), validation.round, validation.mean_loss
 
     def chosen(self) -> Chosen:
         """The model to report.
@@ -113,11 +157,11 @@ class Selector:
             WardroundError: WR-1307, no site validated any model, so none can be chosen by validation.
             RuntimeError: No round has been committed.
         """
-        if self._kept is None and self.rule.rule == "validation":
+        if self.kept is None and self.rule.rule == "validation":
             raise WardroundError("WR-1307", "No site gave a validation loss for any round.")
-        if self._kept is None:
+        if self.kept is None:
             raise RuntimeError("no round has been committed")
-        return Chosen(self._kept, self._round, self.rule.rule)
+        return Chosen(self.kept, self.round, self.rule.rule)
 
 
 @dataclass(frozen=True)

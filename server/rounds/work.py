@@ -1,4 +1,4 @@
-"""How many samples each site consumes in each round, so that every arm does equal work."""
+"""How many samples each site of an open run consumes, so that every arm does equal work."""
 
 from __future__ import annotations
 
@@ -8,11 +8,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wardround.common.ids import SiteId
-
-
-def consumed_before(total: int, rounds: int, number: int) -> int:
-    """Samples of ``total`` consumed before round ``number`` (from 1) when spread evenly."""
-    return total * (number - 1) // rounds
 
 
 def site_totals(samples: Mapping[SiteId, int], total: int) -> dict[SiteId, int]:

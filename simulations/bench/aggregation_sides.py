@@ -20,8 +20,10 @@ from flwr.serverapp.strategy import FedAvg
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.study import build_study
 from wardround.common.vector import Entry, Layout
-from wardround.common.wire.messages import RunContext, Trained
-from wardround.common.wire.records import pack, pack_vector, unpack, unpack_vector
+from wardround.common.wire.base import RunContext
+from wardround.common.wire.messages import Trained
+from wardround.common.wire.records import pack, pack_vector, unpack
+from wardround.common.wire.vectors import unpack_vector
 from wardround.server.rounds.engine import RoundEngine
 
 if TYPE_CHECKING:

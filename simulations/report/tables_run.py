@@ -84,15 +84,15 @@ def work_table(lookup: Lookup) -> Table | None:
         if not places:
             continue
         seconds = _total(lookup, places, "seconds")
-        training = _total(lookup, places, "train_seconds")
+        training = _training_seconds(lookup, places)
         samples = _total(lookup, places, "samples")
         sent = [_sent(lookup, arm, places, field) for field in ("bytes_up", "bytes_down")]
-        rows.append((text(arm_name(arm), "arm"), *(Cell((number,)) for number in (samples, seconds, training)), *sent))
+        rows.append((text(arm_name(arm), "arm"), Cell((samples,)), Cell((seconds,)), training, *sent))
     if not rows:
         return None
     return Table(
         "The work of each model, added up over its rounds, seeds and folds. Only a federation sends models to "
-        "hospitals and back.",
+        f"hospitals and back.{_without_times(lookup)}",
         (
             "Model",
             "Training images seen",
@@ -103,6 +103,19 @@ def work_table(lookup: Lookup) -> Table | None:
         ),
         tuple(rows),
     )
+
+
+def _training_seconds(lookup: Lookup, places: list[int]) -> Cell:
+    """A dash for a private federation, whose hospitals do not tell how long they trained."""
+    if any(lookup.results.rounds[place].train_seconds is None for place in places):
+        return text(DASH, "none")
+    return Cell((_total(lookup, places, "train_seconds"),))
+
+
+def _without_times(lookup: Lookup) -> str:
+    if any(row.train_seconds is None for row in lookup.results.rounds):
+        return " Hospitals of a private federation do not tell how long they trained."
+    return ""
 
 
 def _sent(lookup: Lookup, arm: str, places: list[int], field: str) -> Cell:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from matplotlib.ticker import MaxNLocator
@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     Series = npt.NDArray[np.float64]
 
 
+MEAN: Final = "mean"
+"""Stands for all hospitals where single ones are not known; no hospital may be called so."""
+
 _READ = "Shaded: from the worst to the best hospital (federated); thin lines: the hospitals one by one. "
 
 
@@ -31,12 +34,12 @@ def draw(run: RunFolder) -> list[Picture]:
     arms = arms or [arm for arm in run.results.arms if arm.startswith(WITHOUT)][:4]
     rounds = {arm: [row for row in run.results.rounds if row.arm == arm] for arm in arms}
     rounds = {arm: rows for arm, rows in rounds.items() if rows}
-    if not any(row.validation_loss for rows in rounds.values() for row in rows):
+    if not any(_losses(row) for rows in rounds.values() for row in rows):
         return _training_loss(run, rounds)
     name = metric_name(run.lookup.main_metric)
     figure, (left, right) = canvas(3.4, columns=2)
-    _panel(left, run, rounds, lambda row: row.validation_loss, "Loss")
-    _panel(right, run, rounds, lambda row: row.validation_metric, name)
+    _panel(left, run, rounds, _losses, "Loss")
+    _panel(right, run, rounds, _metrics, name)
     handles, names = left.get_legend_handles_labels()
     figure.legend(handles, names, ncols=6, loc="outside upper center")
     left.set_title("Validation loss")
@@ -46,13 +49,29 @@ def draw(run: RunFolder) -> list[Picture]:
             "rounds",
             "How training went",
             "By round, on validation patients. Thick lines: mean over the hospitals. "
-            f"{_READ if FEDERATED in rounds else ''}"
+            f"{_how_to_read(rounds)}"
             "Several seeds or folds are averaged. Every model has seen the same number of training images at the same "
             "round.",
             f"Curves of validation loss and validation {name} over the rounds for {', '.join(map(arm_name, rounds))}.",
             png(figure),
         )
     ]
+
+
+def _losses(row: Round) -> dict[str, float]:
+    """By hospital, or in private mode the mean alone."""
+    return row.validation_loss if row.validation_mean is None else {MEAN: row.validation_mean.loss}
+
+
+def _metrics(row: Round) -> dict[str, float | None]:
+    return row.validation_metric if row.validation_mean is None else {MEAN: row.validation_mean.metric}
+
+
+def _how_to_read(rounds: dict[str, list[Round]]) -> str:
+    federated = rounds.get(FEDERATED, [])
+    if any(row.validation_mean is not None for row in federated):
+        return "The federation is private: what single hospitals found is known to nobody else. "
+    return _READ if federated else ""
 
 
 def _training_loss(run: RunFolder, rounds: dict[str, list[Round]]) -> list[Picture]:
@@ -91,7 +110,7 @@ def _panel(
             continue
         values = np.stack(list(by_site.values()))
         known = ~np.isnan(values).all(axis=0)
-        if arm == FEDERATED:
+        if arm == FEDERATED and MEAN not in by_site:
             ax.fill_between(numbers[known], *_band(values[:, known]), color=arm_colour(arm), alpha=0.13, linewidth=0)
             for site, series in by_site.items():
                 style, colour = site_dashes(site, sites), site_colour(site, sites)

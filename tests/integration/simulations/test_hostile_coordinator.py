@@ -13,7 +13,8 @@ from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Describe, Score, Train, Trained, Validate
-from wardround.common.wire.records import FIELDS, pack, pack_vector, unpack, unpack_vector
+from wardround.common.wire.records import FIELDS, pack, pack_vector, unpack
+from wardround.common.wire.vectors import unpack_vector
 from wardround.simulations.grid import InProcessGrid
 from wardround.simulations.hospitals import build_hospitals
 

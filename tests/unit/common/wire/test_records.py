@@ -12,7 +12,8 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.wire.messages import Train, Trained, Validated
-from wardround.common.wire.records import FIELDS, VECTOR, pack, pack_vector, unpack, unpack_vector
+from wardround.common.wire.records import FIELDS, VECTOR, pack, pack_vector, unpack
+from wardround.common.wire.vectors import unpack_vector
 
 QUESTION = Train(
     study=StudyId("sha256:" + "ab" * 32),

@@ -9,10 +9,12 @@ import pytest
 
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.rounds.work import is_validated
 from wardround.common.study import Study, build_study
 from wardround.common.vector import Entry, Layout
-from wardround.common.wire.messages import RunContext, Trained, Validated
-from wardround.server.rounds.engine import RoundEngine, is_validated
+from wardround.common.wire.base import RunContext
+from wardround.common.wire.messages import Trained, Validated
+from wardround.server.rounds.engine import RoundEngine
 
 A, B = SiteId("a"), SiteId("b")
 LAYOUT = Layout((Entry("weight", (2,)),))

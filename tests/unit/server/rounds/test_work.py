@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wardround.common.ids import SiteId
-from wardround.server.rounds.work import consumed_before, site_totals
+from wardround.common.rounds.work import consumed_before
+from wardround.server.rounds.work import site_totals
 
 COHORTS = st.dictionaries(st.sampled_from([SiteId(name) for name in "abcdefgh"]), st.integers(1, 10_000), min_size=1)
 

@@ -1,0 +1,92 @@
+"""What a site puts into the secure sum of a round: trained, validated, encoded. Computed once a round."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from wardround.client.hospital import Work
+from wardround.client.secagg.optimizer_state import forget_states, keep_state, newest_state
+from wardround.common.algorithms import fedavg
+from wardround.common.errors import WardroundError
+from wardround.common.rounds.encodings import SAMPLES, TRAINING_LOSS, VALIDATION_LOSS, VALIDATION_METRIC, encoding_of
+from wardround.common.rounds.work import consumed_before, is_validated, own_total, samples_in
+
+if TYPE_CHECKING:
+    from wardround.client.hospital import Hospital
+    from wardround.client.secagg.store import SiteFiles
+    from wardround.common.crypto.randomness import RandomSource
+    from wardround.common.secagg.encoding import EncodedUpdate
+    from wardround.common.study import Study
+    from wardround.common.vector import Vector
+    from wardround.common.wire.base import RunContext
+
+
+@dataclass(frozen=True)
+class Contribution:
+    """A site's part in one round.
+
+    What it does is fixed by the approved study and the number of the round: how many images, whether the
+    model is validated, which numbers ride along. No message changes any of it.
+
+    Args:
+        hospital: The hospital.
+        study: The approved study, private.
+        question: Run, seed and fold.
+        number: The round, from 1; one after the study's last it is the last validation.
+        files: The run's records.
+        random: The operating system's randomness.
+    """
+
+    hospital: Hospital
+    study: Study
+    question: RunContext
+    number: int
+    files: SiteFiles
+    random: RandomSource
+
+    def encoded(self, vector: Vector) -> EncodedUpdate:
+        """Train and validate from the model that arrived, shape ``[P]``, and encode the result.
+
+        Raises:
+            WardroundError: WR-12xx or WR-1306, the site cannot train; WR-1710, the update is not finite.
+        """
+        layout = self.hospital.model(self.study).layout
+        self.hospital.load(self.study, vector, layout.hash)
+        encoding = encoding_of(self.study, layout, self.number)
+        numbers = self._validation()
+        if self.number > self.study.training.rounds:
+            nothing = np.zeros(encoding.parameters, dtype=np.float32)
+            return encoding.encode(nothing, weight=0, scalars=numbers, random=self.random)
+        numbers |= self._train()
+        update = fedavg.site_update(self.hospital.model(self.study).vector(), vector)
+        return encoding.encode(update, weight=self._weight(), scalars=numbers, random=self.random)
+
+    def sealed(self) -> None:
+        """The round's update is on disk: what could have been needed to compute it again is erased."""
+        forget_states(self.files, self.number)
+
+    def _validation(self) -> dict[str, float]:
+        """How the model as received does on the site's validation patients, in rounds that validate."""
+        if self.number <= self.study.training.rounds and not is_validated(self.study, self.number - 1):
+            return {}
+        found = self.hospital.validation(self.study, self.question)
+        numbers = {VALIDATION_LOSS: found.loss, VALIDATION_METRIC: found.metric}
+        return {name: value for name, value in numbers.items() if value is not None}
+
+    def _train(self) -> dict[str, float]:
+        images = self.hospital.training_samples(self.study, self.question)
+        if images < 1:
+            raise WardroundError("WR-1306", "This site has no training image for the study.")
+        total, rounds = own_total(self.study, images), self.study.training.rounds
+        work = Work(self.number, consumed_before(total, rounds, self.number), samples_in(total, rounds, self.number))
+        before = newest_state(self.files, self.number)
+        result = self.hospital.train_round(self.study, self.question, work, before)
+        keep_state(self.files, self.number, result.optimizer_state, self.random)
+        return {SAMPLES: float(result.samples), TRAINING_LOSS: result.loss * result.samples}
+
+    def _weight(self) -> int:
+        patients = self.hospital.training_patients(self.study, self.question)
+        return int(fedavg.site_weight(self.study.aggregation.weights, patients))

@@ -1,0 +1,75 @@
+"""What a site holds a private study run against: its approved study and its own policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardround.common.errors import WardroundError
+from wardround.common.rounds.encodings import encoding_of
+from wardround.common.secagg.context import digest_bytes
+from wardround.common.secagg.site_checks import Terms
+
+if TYPE_CHECKING:
+    from wardround.client.policy import Policy
+    from wardround.common.ids import StudyRunId
+    from wardround.common.study import Study
+    from wardround.common.vector import Layout
+
+
+def check_policy(study: Study, policy: Policy) -> None:
+    """Refuse a study whose mode, or strength of secure sum, the site's policy does not allow.
+
+    Raises:
+        WardroundError: WR-1712.
+    """
+    policy.check_mode(study.aggregation.mode)
+    if study.private:
+        policy.check_strength(study.secure.strength)
+
+
+def check_private(study: Study) -> None:
+    """Refuse a message of the secure sum for an open study.
+
+    Raises:
+        WardroundError: WR-1705.
+    """
+    if not study.private:
+        raise WardroundError("WR-1705", "The approved study is open: it has no secure sum.")
+
+
+def check_open(study: Study) -> None:
+    """Refuse a question of open mode for a private study.
+
+    Raises:
+        WardroundError: WR-1715.
+    """
+    if study.private:
+        raise WardroundError("WR-1715", "The approved study is private: single sites are not asked for numbers.")
+
+
+def terms(study: Study, run: StudyRunId, policy: Policy, layout: Layout, number: int) -> Terms:
+    """What messages about round ``number`` are held against.
+
+    The last validation counts as one round more than the study has.
+
+    Args:
+        study: The approved study, private.
+        run: The study run.
+        policy: The site's policy.
+        layout: Layout of the study's model, built here.
+        number: The round, from 1.
+    """
+    encoding = encoding_of(study, layout, number)
+    return Terms(
+        study=study.id,
+        run=run,
+        sites=frozenset(study.site_ids),
+        rounds=study.training.rounds + 1,
+        colluding=max(study.colluding, policy.least_colluding(len(study.sites))),
+        strength=study.secure.strength,
+        smallest_cohort=policy.min_sites,
+        layout=digest_bytes(layout.hash),
+        encoding=encoding.digest,
+        ring_bits=study.ring_bits,
+        weight_cap=study.aggregation.weight_cap,
+    )

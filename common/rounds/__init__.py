@@ -1,0 +1,1 @@
+"""What coordinator and hospitals both compute of a round: work, validation, encoding."""
