@@ -156,7 +156,9 @@ def compare(
 
 
 @app.command()
-def bench(name: Annotated[str, typer.Argument(help="aggregation or simulation.")], as_json: JsonFlag = False) -> None:
+def bench(
+    name: Annotated[str, typer.Argument(help="aggregation, secagg or simulation.")], as_json: JsonFlag = False
+) -> None:
     """Measure wardround against Flower on this machine, in turn, with one thread each."""
     from wardround.simulations.bench.catalogue import run_bench
     from wardround.simulations.bench.show import show_bench
@@ -166,6 +168,32 @@ def bench(name: Annotated[str, typer.Argument(help="aggregation or simulation.")
         typer.echo(found.model_dump_json())
     else:
         show_bench(found)
+
+
+@app.command()
+def attack(
+    name: Annotated[str, typer.Argument(help="secagg: a malicious coordinator against the secure sum.")],
+    case: Annotated[
+        list[str] | None, typer.Option(help="One attack by its name; may be repeated; default: all.")
+    ] = None,
+    sites: Annotated[
+        list[int] | None, typer.Option(min=3, max=50, help="3, 5, 10 or 50 sites; may be repeated; default: all four.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder of the transcripts; default: runs/attack-<number>.")] = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Attack wardround's own protections: each attack must be refused, and succeed once its rules are off."""
+    from wardround.simulations.attacks.command import run_attack
+    from wardround.simulations.attacks.show import show_attack
+    from wardround.simulations.run_folder import free_folder
+
+    report = run_attack(name, out or free_folder(Path("runs"), "attack"), case or [], sites or [], quiet=as_json)
+    if as_json:
+        typer.echo(report.model_dump_json())
+    else:
+        show_attack(report)
+    if not report.holds:
+        raise typer.Exit(1)
 
 
 def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: bool) -> None:

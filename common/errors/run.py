@@ -72,6 +72,13 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "Free memory and processors and run the benchmark again; a peer that cannot start here can be uninstalled.",
     ),
     ErrorPage(
+        "WR-1522",
+        "unknown attack",
+        "The name after wardround attack, or after --case, is not that of an attack, or an attack is not carried out "
+        "with so many sites.",
+        "Give one of the names, or numbers of sites, that the message lists.",
+    ),
+    ErrorPage(
         "WR-1550",
         "run folder is not complete",
         "A report is made from study.json, settings.json, results.json and cases.csv, and one of them is missing "

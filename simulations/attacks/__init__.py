@@ -1,0 +1,1 @@
+"""Attacks on the protections, carried out against the production code: ``wardround attack``."""
