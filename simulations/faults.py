@@ -13,6 +13,7 @@ from pydantic import Field
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.parameters import Strength
 from wardround.common.study import Name, Section
+from wardround.common.wire import private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,16 +23,20 @@ if TYPE_CHECKING:
 
 Stage = Literal["upload", "confirm", "open"]
 
+TRAIN: Final = "train"
+"""Flower message type of the upload in open mode."""
+
 STAGES: Final[tuple[Stage, ...]] = ("upload", "confirm", "open")
 """The exchanges of a round in their order; an open round has the first alone."""
 
 EXCHANGES: Final[dict[str, Stage]] = {
-    "train": "upload",
-    "train.private": "upload",
-    "query.confirm": "confirm",
-    "query.open": "open",
+    TRAIN: "upload",
+    private.UPLOAD: "upload",
+    private.CONFIRM: "confirm",
+    private.OPEN: "open",
+    private.ENDED: "open",  # who is silent at any stage is not told how the attempt ended
 }
-"""Flower message type of each exchange."""
+"""Flower message types of a round, with the stage that each belongs to."""
 
 NO_ANSWER: Final = "no answer (fault configured for this simulation)"
 """What stands where a deployed coordinator would note that a site did not answer in time."""

@@ -30,16 +30,16 @@ UPLOAD = {"site": "north", "round": 2, "stage": "upload"}
 def unanswered(fault: Fault, *, attempt: int = 1) -> list[str]:
     """Exchanges of the fault's round, in private mode, that its site leaves unanswered."""
     group = f"{fault.round}.{attempt}"
-    kinds = ("train.private", "query.confirm", "query.open")
+    kinds = ("train.private", "query.confirm", "query.open", "query.ended")
     return [kind for kind in kinds if fault.covers(SiteId(fault.site), kind, group)]
 
 
 @pytest.mark.parametrize(
     ("stage", "silent"),
     [
-        ("upload", ["train.private", "query.confirm", "query.open"]),
-        ("confirm", ["query.confirm", "query.open"]),
-        ("open", ["query.open"]),
+        ("upload", ["train.private", "query.confirm", "query.open", "query.ended"]),
+        ("confirm", ["query.confirm", "query.open", "query.ended"]),
+        ("open", ["query.open", "query.ended"]),
     ],
 )
 def test_a_site_is_silent_from_its_stage_on(stage: Any, silent: list[str]) -> None:
@@ -49,7 +49,7 @@ def test_a_site_is_silent_from_its_stage_on(stage: Any, silent: list[str]) -> No
 
 def test_a_site_may_answer_again_in_a_later_attempt() -> None:
     fault = Fault(site="north", round=2, stage="open", attempts=2)
-    assert unanswered(fault, attempt=1) == unanswered(fault, attempt=2) == ["query.open"]
+    assert unanswered(fault, attempt=1) == unanswered(fault, attempt=2) == ["query.open", "query.ended"]
     assert unanswered(fault, attempt=3) == []
 
 
