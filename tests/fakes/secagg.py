@@ -29,6 +29,7 @@ from wardround.common.secagg.site_checks import Terms
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from wardround.common.crypto.randomness import RandomSource
     from wardround.common.secagg.ring import Bits, RingVector
     from wardround.common.secagg.site_checks import SiteChecks
 
@@ -127,7 +128,7 @@ class Consortium:
     ) -> None:
         self.names = tuple(SiteId(f"s{number:02d}") for number in range(sites))
         self.random = RepeatableRandom((sites, seed))
-        self._randoms = {name: RepeatableRandom((sites, seed, name)) for name in self.names}
+        self.randoms: dict[SiteId, RandomSource] = {name: RepeatableRandom((sites, seed, name)) for name in self.names}
         self.identities = {name: SigningKey.generate(self.random) for name in self.names}
         members = {name: Member(key=key.public.hex()) for name, key in self.identities.items()}
         self.roster = Roster(consortium="hospitals", version=1, members=members)
@@ -163,7 +164,7 @@ class Consortium:
             roster=self.roster,
             terms=self.terms,
             store=self.stores[name],
-            random=self._randoms[name],
+            random=self.randoms[name],
             checks=self._checks,
         )
         return self.sites[name]
