@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
-PACKAGES: Final = ("wardround", "flwr", "numpy", "ray", "torch")
+PACKAGES: Final = ("wardround", "cryptography", "flwr", "numpy", "pycryptodome", "ray", "torch")
 
 THREADS: Final = {
     "OMP_NUM_THREADS": "1",
