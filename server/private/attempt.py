@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.messages import Stage
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from wardround.common.secagg.encoding import DecodedSum, Encoding
     from wardround.server.private.exchange import Exchange
 
-_TRIED_AGAIN = ("WR-1711", "WR-1713")
+_TRIED_AGAIN: Final = ("WR-1711", "WR-1713")
+_NOT_ASKED: Final = "not in the survivor set whose shares were asked for before"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +47,14 @@ class Failed:
         code: WR-1711 or WR-1713.
         words: What happened, who was missing and why.
         missing: Sites that did not answer, with the reason.
+        survivors: The survivor set whose shares were asked for; empty where none were. A site that sent
+            its shares opens no other set on this model, so the next attempt has to be over the same one.
     """
 
     code: str
     words: str
     missing: dict[SiteId, str]
+    survivors: tuple[SiteId, ...]
 
 
 class AttemptRun:
@@ -70,14 +74,26 @@ class AttemptRun:
         self._stage = Stage.UPLOAD
         self._missing: dict[SiteId, str] = {}
 
-    def run(self, vector: ArrayRecord | None) -> Opened | Failed:
-        """All three exchanges; where they end without a sum, the sites are told.
+    def run(self, vector: ArrayRecord, asked: tuple[SiteId, ...]) -> Opened | Failed:
+        """All three exchanges.
 
         Args:
-            vector: The global model; None to go on with an attempt whose survivor set is fixed.
+            vector: The global model.
+            asked: Sites to upload.
         """
+        outside = self._uploads(vector, asked)
+        return self._opened(outside)
+
+    def resume(self) -> Opened | Failed:
+        """The last two exchanges of an attempt whose survivor set was fixed before a restart."""
+        uploaded = self._attempt.uploaded
+        outside = {site: "it did not upload" for site in self._attempt.session.cohort if site not in uploaded}
+        self._stage = Stage.OPEN  # its shares may have been asked for
+        return self._opened(outside)
+
+    def _opened(self, outside: dict[SiteId, str]) -> Opened | Failed:
+        """The sum, or why there is none; then the sites are told."""
         try:
-            outside = {} if vector is None else self._uploads(vector)
             silent = self._confirmations() | self._openings()
             sites = self._attempt.uploaded
             decoded = self._encoding.decode(self._attempt.reveal(), len(sites))
@@ -85,14 +101,16 @@ class AttemptRun:
             if error.code not in _TRIED_AGAIN:
                 raise
             self._tell_ended()
-            return Failed(error.code, self._words(error), self._missing)
+            survivors = self._attempt.uploaded if self._stage is Stage.OPEN else ()
+            return Failed(error.code, self._words(error), self._missing, survivors)
         return Opened(decoded, sites, outside, silent)
 
-    def _uploads(self, vector: ArrayRecord) -> dict[SiteId, str]:
-        """Step 3; the sites that did not upload."""
-        requests = dict.fromkeys(self._attempt.session.cohort, self._attempt.request())
+    def _uploads(self, vector: ArrayRecord, asked: tuple[SiteId, ...]) -> dict[SiteId, str]:
+        """Step 3; the sites of the cohort that are not in the sum."""
+        requests = dict.fromkeys(asked, self._attempt.request())
         self._missing = self._exchange.ask(UPLOAD, requests, self._receive_upload, group=self._group, vector=vector)
-        return self._missing
+        others = {site: _NOT_ASKED for site in self._attempt.session.cohort if site not in asked}
+        return others | self._missing
 
     def _receive_upload(self, site: SiteId, content: bytes, record: RecordDict) -> None:
         values = unpack_ring(record, self._encoding.ring, self._encoding.size)
@@ -101,7 +119,7 @@ class AttemptRun:
     def _confirmations(self) -> dict[SiteId, str]:
         """Step 4; the survivors that did not confirm."""
         requests = self._attempt.close_uploads()
-        self._stage = Stage.CONFIRM
+        self._stage = max(self._stage, Stage.CONFIRM)
         self._missing = self._exchange.ask(
             CONFIRM,
             requests,

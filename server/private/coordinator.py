@@ -123,16 +123,18 @@ class PrivateCoordinator:
             The last attempt's context, what came of it, and why the others failed.
         """
         failed: list[str] = []
-        vector = pack_vector(engine.committed.model)
+        vector, asked = pack_vector(engine.committed.model), engine.cohort
         attempt = engine.pending()
-        resumed = attempt is not None
         while True:
-            attempt = attempt or engine.begin()
-            found = AttemptRun(self._exchange, attempt, engine.encoding).run(None if resumed else vector)
+            if attempt is not None:
+                found = AttemptRun(self._exchange, attempt, engine.encoding).resume()
+            else:
+                attempt = engine.begin()
+                found = AttemptRun(self._exchange, attempt, engine.encoding).run(vector, asked)
             if isinstance(found, Opened) or len(failed) + 1 >= self._study.secure.attempts:
                 return attempt.context, found, tuple(failed)
             failed.append(found.words)
-            attempt, resumed = None, False
+            attempt, asked = None, found.survivors or asked
 
 
 def _roster(plan: RunPlan) -> Roster:

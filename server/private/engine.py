@@ -89,6 +89,11 @@ class PrivateEngine:
         self.committed, self._head = records.committed() or (Committed(study, model), first_head(session))
 
     @property
+    def cohort(self) -> tuple[SiteId, ...]:
+        """The sites of the session."""
+        return self._session.context.cohort
+
+    @property
     def next_round(self) -> RoundNumber:
         """The round to run next; one after the study's last is the last validation."""
         return self.committed.next_round
@@ -101,7 +106,7 @@ class PrivateEngine:
     def pending(self) -> CoordinatorAttempt | None:
         """The attempt of the next round whose survivor set was fixed before a restart; None for none."""
         record = self._records.pending()
-        if record is None or record.context.transcript != self._session.transcript:
+        if record is None or record.context.round != self.next_round:
             return None
         return self._attempt(record.context, record)
 
