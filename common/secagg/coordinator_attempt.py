@@ -97,7 +97,8 @@ class CoordinatorAttempt:
         self._survivors: Survivors | None = None
         self._signatures: dict[int, bytes] = {}
         self._openings: dict[int, bytes] = {}
-        self._opening = False
+        self._asked: frozenset[int] = frozenset()
+        self._revealed = False
         if resumed is not None:
             self._restore(resumed)
 
@@ -178,10 +179,13 @@ class CoordinatorAttempt:
         """Take a site's signature over U.
 
         Raises:
-            WardroundError: WR-1701, malformed; WR-1703, not signed by the site; WR-1706, of another attempt.
+            WardroundError: WR-1701, malformed; WR-1703, not signed by the site; WR-1706, of another attempt,
+                or before the survivor set was fixed.
         """
         found = Confirmation.decode(message)
         self._check_sender(site, found.position, found.context)
+        if self._survivors is None:
+            raise WardroundError("WR-1706", f"{site} confirmed before there was a survivor set.")
         statement = self._fixed().statement()
         if not verify(self._roster.public_key(site), CONFIRM_PURPOSE, statement, found.signature):
             raise WardroundError("WR-1703", f"The confirmation of {site} is not signed by its identity key.")
@@ -202,7 +206,7 @@ class CoordinatorAttempt:
         else:
             self._require(self._signatures, self.session.sizes.threshold, Stage.CONFIRM)
             asked = dict.fromkeys(sorted(self._signatures), OpenRequest(fixed, self._signatures, {}))
-        self._opening = True
+        self._asked = frozenset(asked)
         return {self.session.cohort[position]: request.encode(self._sites) for position, request in asked.items()}
 
     # Step 5
@@ -213,28 +217,38 @@ class CoordinatorAttempt:
         Raises:
             WardroundError: WR-1701, malformed or repeated; WR-1706, of another attempt or not asked for.
         """
-        if not self._opening:
-            raise WardroundError("WR-1706", f"{site} sent shares before it was asked for them.")
+        if self.session.position(site) not in self._asked:
+            raise WardroundError("WR-1706", f"{site} sent shares that it was not asked for.")
         found = Opening.decode(message, self._sites, len(self._fixed().sites))
         self._check_sender(site, found.position, found.context)
         if self._openings.setdefault(found.position, found.shares) != found.shares:
             raise WardroundError("WR-1701", f"{site} sent shares a second time, and other ones.")
 
     def reveal(self) -> RingVector:
-        """The sum over U, shape ``[size]``: the masks are taken off in place.
+        """The sum over U, shape ``[size]``: the masks are taken off in place, once.
+
+        Any t of the sites that sent shares will do. One of them may have sent wrong ones: the commitments show it,
+        and t others are tried.
 
         Raises:
             WardroundError: WR-1711, too few sites sent shares; WR-1713, the shares do not give the
                 seeds that were committed to.
         """
+        if not self._revealed:
+            self._unmask(self._total, self._masks(self._secrets()))
+            self._revealed = True
+        return self._total
+
+    def _secrets(self) -> list[bytes]:
+        """The secrets of U in the order of an opening, from the first t holders in a row whose shares fit."""
         threshold = self.session.sizes.threshold
         self._require(self._openings, threshold, Stage.OPEN)
         holders = sorted(self._openings)
-        for first in range(len(holders) - threshold + 1):
-            secrets = self._reconstructed(holders[first : first + threshold])
+        for first in range(len(holders) if len(holders) > threshold else 1):
+            row = holders[first:] + holders[:first]  # the last one is followed by the first
+            secrets = self._reconstructed(row[:threshold])
             if secrets is not None:
-                self._unmask(self._total, self._masks(secrets))
-                return self._total
+                return secrets
         raise WardroundError("WR-1713", f"The shares of {', '.join(self._names(holders))} do not fit together.")
 
     def _reconstructed(self, holders: Sequence[int]) -> list[bytes] | None:
