@@ -44,6 +44,27 @@ def test_a_silent_hospital_is_missing_in_its_round_only_and_named(tmp_path: Path
     assert load_model(faulty / local)[2].tobytes() == load_model(whole / local)[2].tobytes()
 
 
+def test_a_private_run_tells_lost_updates_from_silence_after_the_upload(tmp_path: Path) -> None:
+    faults = [
+        SILENT | {"attempts": 1},
+        {"site": "north", "round": 3, "stage": "open"},
+    ]
+    scenario = chest_scenario(
+        aggregation={"mode": "private", "secure": {"update_rms": 0.01, "weight_cap": 20}},
+        simulation={"arms": ["federated"]},
+        faults=faults,
+    )
+    results = simulate(new_request(scenario, device="cpu"), tmp_path / "run")
+    first, tried_again, opened_by_two = results.rounds
+    assert (first.failed, first.silent, first.attempts) == ([], [], 1)
+    assert tried_again.attempts == 2
+    assert len(tried_again.failed) == 1
+    assert NO_ANSWER in tried_again.failed[0]
+    assert opened_by_two.silent == [f"north: {NO_ANSWER}"]
+    assert all(row.sites == ["coast", "north", "valley"] for row in results.rounds)
+    assert results.status == "completed", "no update was lost"
+
+
 def planned(folder: Path, sites: int = 3, **aggregation: Any) -> dict[str, Job]:
     """Every arm of a scenario of ``sites`` drawn hospitals, by name; nothing is trained."""
     names = [f"site{number}" for number in range(sites)]
