@@ -43,11 +43,11 @@ def carry_out(case: Case, sites: int, folder: Path) -> CaseResult:
     return CaseResult(
         case=case.name,
         n=sites,
-        refused=refused.code == case.codes.get(sites, case.code) and not refused.gain,
+        refused=(refused.code or "") == case.codes.get(sites, case.code) and not refused.gain,
         reason=refused.code,
         control_succeeds=control.code is None and bool(control.gain) and not needless(case, sites),
         checks=off,
-        words=refused.words,
+        words=refused.words or case.harmless,
         gain=control.gain,
         replays=all(replay(file).same for file in files),
         transcript=str(files[0]),

@@ -22,7 +22,7 @@ class Case:
         name: As in the command.
         words: What the coordinator tries.
         script: Carries it out; ends with a :class:`WardroundError` where a hospital refuses.
-        code: The refusal that is expected.
+        code: The refusal that is expected; empty where the attack is let run and comes to nothing.
         checks: The smallest set of rules without which it succeeds.
         more: Rules that have to go as well, by n: at n = 3 a set without the victim has two sites, so its size
             stops the attack, too.
@@ -30,6 +30,7 @@ class Case:
         setting: How many sites are assumed to collude, and do.
         control: The same for the control, where that is what differs.
         senseless: Sizes at which the attack makes no sense, and why.
+        harmless: Why it comes to nothing, where nothing is refused.
         victim_data: What the victim trains on.
     """
 
@@ -43,6 +44,7 @@ class Case:
     setting: Callable[[int], Setting] = Setting.usual
     control: Callable[[int], Setting] | None = None
     senseless: Mapping[int, str] = field(default_factory=dict)
+    harmless: str = ""
     victim_data: str = "usual"
 
     def rules(self, sites: int) -> tuple[str, ...]:

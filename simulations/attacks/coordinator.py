@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wardround.common.crypto.agreement import AgreementKey
 from wardround.common.secagg.context import RoundContext, SessionContext, transcript
-from wardround.common.secagg.keys import commitment, pair_sign
+from wardround.common.secagg.keys import LINK, PairChains, commitment, pair_sign
 from wardround.common.secagg.masks import add_masks
 from wardround.common.secagg.messages import (
+    Advert,
     Confirmation,
     ConfirmRequest,
     Opening,
@@ -25,6 +27,7 @@ from wardround.common.secagg.messages import (
 )
 from wardround.common.secagg.packets import unsealed
 from wardround.common.secagg.parameters import Strength
+from wardround.common.secagg.ring import Ring
 from wardround.common.secagg.shamir import SHARE_BYTES, combine, lagrange_weights
 from wardround.common.secagg.site_records import ATTEMPT, SESSION, AttemptRecord, SessionRecord
 from wardround.simulations.attacks.weakened import unlimited
@@ -35,10 +38,14 @@ if TYPE_CHECKING:
     from wardround.common.ids import SiteId
     from wardround.common.secagg.masks import Sign
     from wardround.common.secagg.ring import RingVector
+    from wardround.simulations.attacks.memory_store import MemoryStore
     from wardround.simulations.attacks.stage import Stage
 
     Pair = tuple[int, int]
     """(v, v) for b_v as shared by v, (v, w) for s_vw as shared by v."""
+
+RING: Final = Ring(16)
+"""The study's."""
 
 HEAD: Final = bytes(32)
 """Head of the coordinator's log."""
@@ -69,11 +76,24 @@ class Session:
         offer = self.context.encode()
         self.adverts = tuple(self.stage.send(key, "advertise", offer) for key in self.keys)
 
-    def join(self, adverts: tuple[bytes, ...] | None = None) -> None:
-        """Step 2 at every site, with these adverts in place of the genuine ones."""
+    def join(
+        self, adverts: tuple[bytes, ...] | None = None, elsewhere: Mapping[int, tuple[bytes, ...]] | None = None
+    ) -> None:
+        """Step 2 at every site.
+
+        Args:
+            adverts: Shown in place of the genuine ones.
+            elsewhere: Shown to single sites instead.
+        """
         self.joined_with = adverts or self.adverts
-        for key in self.keys:
-            self.stage.send(key, "join", encode_adverts(self.joined_with))
+        for position, key in enumerate(self.keys):
+            shown = (elsewhere or {}).get(position, self.joined_with)
+            self.stage.send(key, "join", encode_adverts(shown))
+
+    def private_keys(self, positions: Iterable[int]) -> dict[int, bytes]:
+        """Both private session keys of sites that have not joined yet, as a thief of their stores has them."""
+        stores = {position: self.stage.hospitals[self.keys[position]].store for position in positions}
+        return {position: SessionRecord.decode(store.get(SESSION) or b"").private for position, store in stores.items()}
 
     @property
     def transcript(self) -> bytes:
@@ -110,6 +130,7 @@ class View:
         self.uploads: dict[int, Upload] = {}
         self.masked: dict[int, RingVector] = {}
         self._shares: dict[Pair, dict[int, bytes]] = {}
+        self._seeds: dict[Pair, bytes] = {}
 
     # Step 3
 
@@ -122,10 +143,9 @@ class View:
         """Let sites upload."""
         for position in positions:
             answer = self._stage.send(self.session.keys[position], "upload")
-            dtype = np.dtype(f"<u{self.request.ring_bits // 8}")
             length = upload_bytes(self._sites)
             self.uploads[position] = Upload.decode(answer[:length], self._sites)
-            self.masked[position] = np.frombuffer(answer[length:], dtype=dtype)
+            self.masked[position] = np.frombuffer(answer[length:], dtype=RING.dtype)
 
     # Step 4
 
@@ -206,10 +226,33 @@ class View:
     def read_packets(self, sender: int, holders: Iterable[int]) -> None:
         """Unseal a sender's packets with the state of sites that collude."""
         for holder in holders:
-            store = self._stage.hospitals[self.session.keys[holder]].store
-            session = SessionRecord.decode(store.get(SESSION) or b"")
-            attempt = AttemptRecord.decode(store.get(ATTEMPT) or b"")
+            session = SessionRecord.decode(self._store(holder).get(SESSION) or b"")
+            attempt = AttemptRecord.decode(self._store(holder).get(ATTEMPT) or b"")
             self.read_packet(session, attempt, sender, holder)
+
+    def read_with_keys(self, sender: int, keys: Mapping[int, bytes]) -> None:
+        """Unseal a sender's packets with the private session keys of their receivers, 64 bytes each.
+
+        The pair chains are made anew, from these keys and what the sender itself advertised.
+        """
+        advert = Advert.decode(self.session.adverts[sender])
+        for holder, private in keys.items():
+            mask = AgreementKey(private[:LINK]).shared(advert.mask_key)
+            share = AgreementKey(private[LINK:]).shared(advert.share_key)
+            chains = PairChains.first(mask, share, self.session.transcript, (holder, sender))
+            session = SessionRecord(self.session.context, b"", b"", self.session.transcript, 1, {sender: chains})
+            self.read_packet(session, AttemptRecord(self.request, b"", b""), sender, holder)
+
+    def learn_seeds(self, holders: Iterable[int]) -> None:
+        """Take the pair seeds that colluding sites share with everybody else."""
+        for holder in holders:
+            record = SessionRecord.decode(self._store(holder).get(SESSION) or b"")
+            for peer, chains in record.chains.items():
+                pair = (min(holder, peer), max(holder, peer))
+                self._seeds[pair] = chains.seed(self.request.digest, pair)
+
+    def _store(self, position: int) -> MemoryStore:
+        return self._stage.hospitals[self.session.keys[position]].store
 
     def read_packet(self, session: SessionRecord, attempt: AttemptRecord, sender: int, holder: int) -> None:
         """Unseal a packet with the records of its receiver."""
@@ -223,6 +266,9 @@ class View:
         Raises:
             NotEnoughSharesError: It was not opened.
         """
+        known = self._seeds.get((min(own, other), max(own, other)))
+        if known is not None:
+            return known
         for pair in {(own, other), (other, own)}:
             shares = self._shares.get(pair, {})
             if len(shares) >= self._threshold:

@@ -24,7 +24,7 @@ from wardround.common.secagg.ring import Ring
 from wardround.common.secagg.site_checks import Terms
 from wardround.simulations.attacks.memory_store import MemoryStore
 from wardround.simulations.attacks.randomness import ScriptedRandom, derived
-from wardround.simulations.attacks.weakened import FINITE, site_class, without
+from wardround.simulations.attacks.weakened import CLIPPED, FINITE, site_class, without
 
 if TYPE_CHECKING:
     from wardround.common.ids import SiteId
@@ -40,6 +40,9 @@ STEP: Final = 2.0**-10
 
 LARGEST_LEVEL: Final = 200
 """Updates are integers between plus and minus this, times the step."""
+
+TOO_LARGE: Final = 40_000
+"""A level beyond every bound, and beyond half of the ring."""
 
 
 def encoding_for(sites: int) -> Encoding:
@@ -58,7 +61,7 @@ class HospitalSpec:
         roster: The roster that its people accepted, canonical JSON.
         terms: What it holds messages against.
         off: Rules that are switched off.
-        data: ``usual``, or ``not finite``.
+        data: ``usual``, ``not finite`` or ``too large``.
     """
 
     site: SiteId
@@ -177,12 +180,17 @@ class Hospital:
         update = np.where(model >= 0, levels * STEP, 0.0).astype(np.float32)
         if self.spec.data == "not finite":
             update[0] = np.nan
+        if self.spec.data == "too large":
+            update[0] = TOO_LARGE * STEP
         return update
 
     def _encoded(self, update: Vector) -> RingVector:
         if FINITE in self.spec.off:
             update = np.nan_to_num(update)
-        return self._encoding.encode(update, weight=1, scalars={}, random=self._random).values
+        values = self._encoding.encode(update, weight=1, scalars={}, random=self._random).values
+        if CLIPPED in self.spec.off:
+            values[:WEIGHTS] = np.rint(update / STEP).astype(np.int64) % 2**16
+        return values
 
     def _masked(self) -> RingVector:
         if self._attempt is None:

@@ -59,6 +59,11 @@ class Setting:
         """Another k, and as many sites that collude."""
         return cls(sites, colluding, colluding)
 
+    @classmethod
+    def with_one(cls, sites: int) -> Setting:
+        """As :meth:`usual`, but one of three sites colludes, too."""
+        return cls.of(sites, max(1, default_colluding(sites)))
+
     @property
     def sizes(self) -> Threshold:
         """What follows from n and k, active."""
@@ -131,6 +136,11 @@ class Lab:
         """Who is asked where t answers are enough: those that collude, and as few honest ones as possible."""
         return self.positions((*self.colluders, *self.honest)[: self.setting.sizes.threshold])
 
+    @cached_property
+    def strangers(self) -> tuple[SiteId, ...]:
+        """As many members of the consortium that are not in the study; all of them collude."""
+        return tuple(SiteId(f"stranger_{number:02d}") for number in range(1, self.setting.sites))
+
     # What is public
 
     @cached_property
@@ -141,7 +151,7 @@ class Lab:
     @cached_property
     def roster(self) -> Roster:
         """The consortium's."""
-        return roster_of({site: self.seed(site) for site in self.sites})
+        return roster_of(tuple((site, self.seed(site)) for site in (*self.sites, *self.strangers)))
 
     @cached_property
     def terms(self) -> Terms:
@@ -177,7 +187,7 @@ class Lab:
             seed=self.seed(site),
             roster=self.roster.canonical().decode(),
             terms=self.terms,
-            off=RULES if site in self.colluders else self.off,
+            off=RULES if site in (*self.colluders, *self.strangers) else self.off,
             data=self._victim_data if site == self.victim else "usual",
         )
 
@@ -265,12 +275,13 @@ class Lab:
         return Gain(bool(np.array_equal(guess, truth)), words, (guess, truth))
 
 
-def roster_of(seeds: Mapping[SiteId, str]) -> Roster:
+@lru_cache(maxsize=16)
+def roster_of(seeds: tuple[tuple[SiteId, str], ...]) -> Roster:
     """The roster of hospitals with these seeds."""
     return Roster(
         consortium="consortium under attack",
         version=1,
-        members={site: Member(key=_public(seed)) for site, seed in seeds.items()},
+        members={site: Member(key=_public(seed)) for site, seed in seeds},
     )
 
 

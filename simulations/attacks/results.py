@@ -12,7 +12,8 @@ class CaseResult(BaseModel):
         case: Its name.
         n: Sites of the cohort.
         refused: Whether every rule together stopped it, with the refusal that is expected.
-        reason: That refusal's code; None if there was none.
+        reason: That refusal's code; None if there was none: the attack was let run, and ``words`` say why it comes
+            to nothing.
         control_succeeds: Whether it succeeds without ``checks``, and without fewer of them does not.
         checks: The rules that the control does without.
         words: What the hospital said.

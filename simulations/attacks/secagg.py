@@ -8,7 +8,14 @@ from multiprocessing import get_context
 from typing import TYPE_CHECKING, Final
 
 from wardround.common.errors import WardroundError
-from wardround.simulations.attacks import cases_opening, cases_round, cases_session
+from wardround.simulations.attacks import (
+    cases_cohort,
+    cases_confirmation,
+    cases_input,
+    cases_keys,
+    cases_opening,
+    cases_round,
+)
 from wardround.simulations.attacks.carry_out import carry_out
 from wardround.simulations.attacks.case import SITES
 from wardround.simulations.attacks.results import AttackReport
@@ -22,7 +29,9 @@ if TYPE_CHECKING:
 
 NAME: Final = "secagg"
 CASES: Final[dict[str, Case]] = {
-    case.name: case for case in (*cases_session.CASES, *cases_round.CASES, *cases_opening.CASES)
+    case.name: case
+    for room in (cases_keys, cases_cohort, cases_round, cases_opening, cases_confirmation, cases_input)
+    for case in room.CASES
 }
 
 

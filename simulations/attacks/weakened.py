@@ -41,10 +41,10 @@ SENDER: Final = "packets.unsealed"
 FINITE: Final = "rounding.finite"
 """An update holds numbers only."""
 
-RANGE: Final = "encoding.decode"
-"""An opened sum holds only what the sites could have given."""
+CLIPPED: Final = "rounding.clip"
+"""An update is clipped to the study's bounds."""
 
-RULES: Final = (*CHECKS, LIMITS, FULL_ORDER, SENDER, FINITE, RANGE)
+RULES: Final = (*CHECKS, LIMITS, FULL_ORDER, SENDER, FINITE, CLIPPED)
 
 
 def without(off: Collection[str]) -> SiteChecks:
