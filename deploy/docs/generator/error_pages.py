@@ -18,6 +18,7 @@ FAMILIES: Final = {
     "WR-14": "Metrics and statistics",
     "WR-15": "Run folders, saved models, reports",
     "WR-16": "Processors and accelerators",
+    "WR-17": "Secure aggregation, identities, roster",
 }
 """What a code is about, by its first two digits."""
 
