@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.client.hospital import Work
-from wardround.client.secagg.optimizer_state import forget_states, keep_state, newest_state
+from wardround.client.secagg.optimizer_state import keep_state, newest_state
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import SAMPLES, TRAINING_LOSS, VALIDATION_LOSS, VALIDATION_METRIC, encoding_of
@@ -63,10 +63,6 @@ class Contribution:
         numbers |= self._train()
         update = fedavg.site_update(self.hospital.model(self.study).vector(), vector)
         return encoding.encode(update, weight=self._weight(), scalars=numbers, random=self.random)
-
-    def sealed(self) -> None:
-        """The round's update is on disk: what could have been needed to compute it again is erased."""
-        forget_states(self.files, self.number)
 
     def _validation(self) -> dict[str, float]:
         """How the model as received does on the site's validation patients, in rounds that validate."""

@@ -1,7 +1,7 @@
 """The optimizer's state between private rounds: sealed like the update, one file a round.
 
-A site that restarts goes on with the state that it had. The state of a round is kept until the
-update of a later one is sealed, because until then that later round may have to be trained again.
+A site that restarts goes on with the state that it had. Two states are kept at most: the newest, and the
+one that its round began with, because that round may have to be trained again.
 """
 
 from __future__ import annotations
@@ -49,19 +49,17 @@ def newest_state(files: SiteFiles, number: int) -> dict[str, NDArray[np.float32]
 
 
 def keep_state(files: SiteFiles, number: int, state: Mapping[str, NDArray[np.float32]], random: RandomSource) -> None:
-    """Seal the state after round ``number``; durable on return. Nothing is kept of an empty one."""
+    """Seal the state after round ``number``, and erase all but the one that the round began with; durable on return.
+
+    Nothing is kept of an empty state.
+    """
     if not state:
         return
     key = draw(random, _KEY)
     write_sealed(_path(files, number), key, memoryview(save(dict(state))), random)
-    files.commit({f"{_RECORD}{number}": key})
-
-
-def forget_states(files: SiteFiles, number: int) -> None:
-    """Erase the states of rounds before round ``number``."""
-    earlier = [found for found in _rounds(files) if found < number]
-    files.commit({f"{_RECORD}{found}": None for found in earlier})
-    for found in earlier:
+    outdated = sorted(found for found in _rounds(files) if found < number)[:-1]
+    files.commit({f"{_RECORD}{number}": key, **{f"{_RECORD}{found}": None for found in outdated}})
+    for found in outdated:
         _path(files, found).unlink(missing_ok=True)
 
 

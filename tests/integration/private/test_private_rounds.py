@@ -14,7 +14,7 @@ from wardround.common.ids import SiteId
 from wardround.simulations.faults import Fault
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from flwr.app import Message
@@ -214,9 +214,9 @@ MESSAGES = 3 + 6 + 2 * 9 + 9
 """Of a run of two rounds at three sites: hello, session, rounds, last validation."""
 
 
-def test_a_coordinator_that_stops_after_any_message_goes_on(tmp_path: Path) -> None:
-    consortium = Consortium.of(private_scenario(3, rounds=2), tmp_path)
-    for answered in range(1, MESSAGES + 1):
+def goes_on(consortium: Consortium, points: Iterable[int]) -> None:
+    """Stop and resume a run of its own after each of these numbers of answers."""
+    for answered in points:
         own = consortium.again(f"stopped.{answered}")
         grid, oracle = watched(own)
         stopping(grid, answered)
@@ -225,6 +225,18 @@ def test_a_coordinator_that_stops_after_any_message_goes_on(tmp_path: Path) -> N
         history = own.coordinate(grid)
         assert [record["sites"] for record in history["rounds"]] == [sorted(own.hospitals)] * 2
         assert_steps_are_plain_means(history, oracle)
+
+
+def test_a_coordinator_that_stops_goes_on(tmp_path: Path) -> None:
+    """It stops while sites join, upload, confirm, open, and validate."""
+    consortium = Consortium.of(private_scenario(3, rounds=2), tmp_path)
+    goes_on(consortium, [5, 8, 20, 23, 26, 32])
+
+
+@pytest.mark.slow
+def test_a_coordinator_that_stops_after_any_message_goes_on(tmp_path: Path) -> None:
+    consortium = Consortium.of(private_scenario(3, rounds=2), tmp_path)
+    goes_on(consortium, range(1, MESSAGES + 1))
     grid, _ = watched(own := consortium.again("whole"))
     stopping(grid, MESSAGES + 1)
     own.coordinate(grid)  # nothing stops it: the loop above went through every message
