@@ -109,6 +109,15 @@ class Site:
         self._session = None if session is None else SessionRecord.decode(session)
         self._attempt = None if attempt is None else AttemptRecord.decode(attempt)
         self._update = None if update is None else UpdateRecord.decode(update)
+        if self._attempt is not None:
+            self._check_beside(self._attempt.context)
+
+    def _check_beside(self, context: RoundContext) -> None:
+        """A stored attempt belongs to the session and to the update that are stored beside it."""
+        session, update = self._session, self._update
+        stored = session and update and (session.transcript, session.round, update.round, update.model)
+        if stored != (context.transcript, context.round, context.round, context.model):
+            raise WardroundError("WR-1714", "The stored attempt, session and update do not belong together.")
 
     # Step 1
 
