@@ -18,10 +18,10 @@ from wardround.client.secagg import journal
 from wardround.client.secagg.contribution import Contribution
 from wardround.client.secagg.masking import MaskSum
 from wardround.client.secagg.runs import new_run_files, note_joined, run_files
-from wardround.client.secagg.terms import check_policy, check_private, terms
+from wardround.client.secagg.terms import check_policy, check_private, check_session, terms
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import encoding_of
-from wardround.common.secagg.context import RoundContext, digest_bytes
+from wardround.common.secagg.context import RoundContext, SessionContext, digest_bytes
 from wardround.common.secagg.messages import OpenRequest
 from wardround.common.secagg.site import Site
 from wardround.common.secagg.site_records import ATTEMPT, SESSION, AttemptRecord, SessionRecord
@@ -57,6 +57,7 @@ class PrivateRounds:
     def advertise(self, question: ProtocolMessage) -> ProtocolReply:
         """Step 1: make keys for the session on offer. The site counts as having joined the run."""
         study = self._study(question)
+        check_session(SessionContext.decode(question.content), self._home.policy)
         with new_run_files(self._home, question.study, question.run, self._random) as files:
             content = self._site(files, question, study).advertise(question.content)
             note_joined(self._home, question.study, question.run)

@@ -12,6 +12,7 @@ from wardround.common.secagg.site_checks import Terms
 if TYPE_CHECKING:
     from wardround.client.policy import Policy
     from wardround.common.ids import StudyRunId
+    from wardround.common.secagg.context import SessionContext
     from wardround.common.study import Study
     from wardround.common.vector import Layout
 
@@ -45,6 +46,16 @@ def check_open(study: Study) -> None:
     """
     if study.private:
         raise WardroundError("WR-1715", "The approved study is private: single sites are not asked for numbers.")
+
+
+def check_session(context: SessionContext, policy: Policy) -> None:
+    """Refuse a cohort that is too small, or assumes fewer colluding sites than the site's policy.
+
+    Raises:
+        WardroundError: WR-1712.
+    """
+    policy.check_sites(len(context.cohort))
+    policy.check_colluding(context.colluding, sites=len(context.cohort))
 
 
 def terms(study: Study, run: StudyRunId, policy: Policy, layout: Layout, number: int) -> Terms:
