@@ -153,7 +153,7 @@ class PrivateRounds:
             self._home.site,
             identity=site_key(self._home),
             roster=accepted_roster(self._home),
-            terms=terms(study, question.run, self._home.policy, self._hospital.model(study).layout, number),
+            terms=terms(study, question, self._home.policy, self._hospital.model(study).layout, number),
             store=files,
             random=self._random,
         )

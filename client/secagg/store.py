@@ -132,10 +132,9 @@ class RecordStore:
                 for name, content in changes.items():
                     self._change(name, content)
                 self._database.execute("COMMIT")
-            except sqlite3.Error:
+            finally:
                 if self._database.in_transaction:
                     self._database.execute("ROLLBACK")
-                raise
 
     def names(self, prefix: str) -> list[str]:
         """Names of the records that begin so."""

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import encoding_of
-from wardround.common.secagg.context import digest_bytes
+from wardround.common.secagg.context import digest_bytes, settings_digest
 from wardround.common.secagg.site_checks import Terms
 
 if TYPE_CHECKING:
     from wardround.client.policy import Policy
-    from wardround.common.ids import StudyRunId
     from wardround.common.secagg.context import SessionContext
     from wardround.common.study import Study
     from wardround.common.vector import Layout
+    from wardround.common.wire.base import RunContext
 
 
 def check_policy(study: Study, policy: Policy) -> None:
@@ -58,14 +58,14 @@ def check_session(context: SessionContext, policy: Policy) -> None:
     policy.check_colluding(context.colluding, sites=len(context.cohort))
 
 
-def terms(study: Study, run: StudyRunId, policy: Policy, layout: Layout, number: int) -> Terms:
+def terms(study: Study, question: RunContext, policy: Policy, layout: Layout, number: int) -> Terms:
     """What messages about round ``number`` are held against.
 
     The last validation counts as one round more than the study has.
 
     Args:
         study: The approved study, private.
-        run: The study run.
+        question: The message at hand: its run, seed and fold.
         policy: The site's policy.
         layout: Layout of the study's model, built here.
         number: The round, from 1.
@@ -73,7 +73,7 @@ def terms(study: Study, run: StudyRunId, policy: Policy, layout: Layout, number:
     encoding = encoding_of(study, layout, number)
     return Terms(
         study=study.id,
-        run=run,
+        run=question.run,
         sites=frozenset(study.site_ids),
         rounds=study.training.rounds + 1,
         colluding=max(study.colluding, policy.least_colluding(len(study.sites))),
@@ -83,4 +83,6 @@ def terms(study: Study, run: StudyRunId, policy: Policy, layout: Layout, number:
         encoding=encoding.digest,
         ring_bits=study.ring_bits,
         weight_cap=study.aggregation.weight_cap,
+        settings=settings_digest(question.seed, question.fold, question.folds),
+        smallest_sum=study.aggregation.min_sites,
     )

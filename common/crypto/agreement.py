@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
@@ -11,6 +11,8 @@ from wardround.common.crypto.randomness import draw
 
 if TYPE_CHECKING:
     from wardround.common.crypto.randomness import RandomSource
+
+_P: Final = 2**255 - 19
 
 
 class AgreementKey:
@@ -45,10 +47,14 @@ class AgreementKey:
         """The 32 bytes that both sides compute; input of a key derivation, never a key itself.
 
         Raises:
-            ValueError: ``peer`` is no 32-byte public key, or one of low order, with which the
-                result would be zero whatever our key is (RFC 7748, section 6.1).
+            ValueError: ``peer`` is no 32-byte public key; or one of low order, with which the
+                result would be zero whatever our key is (RFC 7748, section 6.1); or not the one
+                encoding of its point: other ones are accepted by the RFC, and would let one key
+                look like two.
         """
         check_length("a public agreement key", peer)
+        if int.from_bytes(peer, "little") >= _P:
+            raise ValueError("the peer's public agreement key is not in its one encoding")
         try:
             return self._key.exchange(X25519PublicKey.from_public_bytes(peer))
         except ValueError as error:

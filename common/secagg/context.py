@@ -37,6 +37,8 @@ class SessionContext:
         roster: ``sha256:`` hash of the roster that every site has accepted.
         study: The study's hash.
         run: wardround's own durable id of the study run.
+        settings: SHA-256 of the run's own settings beside the study: its seed and its fold. They decide which
+            patients train, so every site of the cohort must have been told the same ones, once.
         session: Number of the session within the run, from 1; it only goes up.
         cohort: The sites, sorted; a site's position here is its number in every message.
         colluding: k.
@@ -48,6 +50,7 @@ class SessionContext:
     roster: str
     study: StudyId
     run: StudyRunId
+    settings: bytes
     session: int
     cohort: tuple[SiteId, ...]
     colluding: int
@@ -78,7 +81,9 @@ class SessionContext:
         writer = Writer().u16(PROTOCOL)
         for text in (self.consortium, self.roster, self.study, self.run):
             writer.variable(text.encode())
-        writer.u32(self.session).u16(self.colluding).u8(_STRENGTHS.index(self.strength)).u16(self.threshold)
+        writer.fixed(self.settings, HASH).u32(self.session).u16(self.colluding).u8(_STRENGTHS.index(self.strength)).u16(
+            self.threshold
+        )
         writer.u16(len(self.cohort))
         for site in self.cohort:
             writer.variable(site.encode())
@@ -97,6 +102,7 @@ class SessionContext:
         if version != PROTOCOL:
             raise WardroundError("WR-1701", f"The session is of protocol version {version}, not {PROTOCOL}.")
         consortium, roster, study, run = (_text(reader) for _ in range(4))
+        settings = reader.fixed(HASH)
         session, colluding, strength, threshold, sites = (
             reader.u32(),
             reader.u16(),
@@ -104,6 +110,8 @@ class SessionContext:
             reader.u16(),
             reader.u16(),
         )
+        if session < 1:
+            raise WardroundError("WR-1701", "Sessions are numbered from 1.")
         if strength >= len(_STRENGTHS):
             raise WardroundError("WR-1701", "The session has an unknown strength.")
         if sites > LARGEST_COHORT:
@@ -115,6 +123,7 @@ class SessionContext:
             roster=roster,
             study=StudyId(study),
             run=StudyRunId(run),
+            settings=settings,
             session=session,
             cohort=cohort,
             colluding=colluding,
@@ -216,6 +225,11 @@ def _ring_bits(bits: int) -> Bits:
     if bits == 32:
         return 32
     raise WardroundError("WR-1701", f"There is no ring of {bits} bits.")
+
+
+def settings_digest(seed: int, fold: int, folds: int) -> bytes:
+    """SHA-256 of a run's own settings: seed of model and sample order, fold, number of folds."""
+    return _hash(b"settings", f"{seed}/{fold}/{folds}".encode("ascii"))
 
 
 def digest_bytes(named: str) -> bytes:

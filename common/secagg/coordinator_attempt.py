@@ -20,7 +20,7 @@ import numpy as np
 from wardround.common.crypto.signing import verify
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.coordinator_record import CoordinatorRecord
-from wardround.common.secagg.explain import explain
+from wardround.common.secagg.explain import UNOPENED, explain
 from wardround.common.secagg.keys import commitment, pair_sign
 from wardround.common.secagg.masks import add_masks
 from wardround.common.secagg.messages import (
@@ -295,7 +295,8 @@ class CoordinatorAttempt:
 
     def _require(self, present: Mapping[int, object], needed: int, stage: Stage) -> None:
         if len(present) < needed:
-            raise WardroundError("WR-1711", explain(self.session, self.context, self._end(stage)))
+            told = explain(self.session, self.context, self._end(stage))
+            raise WardroundError("WR-1711", f"{told} {UNOPENED}")
 
     def _packets_to(self, receiver: int) -> dict[int, bytes]:
         return {sender: self._packets[sender][receiver] for sender in self._fixed().sites if sender != receiver}

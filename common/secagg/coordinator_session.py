@@ -23,7 +23,14 @@ if TYPE_CHECKING:
 
 
 def offer(
-    roster: Roster, study: StudyId, run: StudyRunId, *, session: int, cohort: Sequence[SiteId], sizes: Threshold
+    roster: Roster,
+    study: StudyId,
+    run: StudyRunId,
+    *,
+    settings: bytes,
+    session: int,
+    cohort: Sequence[SiteId],
+    sizes: Threshold,
 ) -> SessionContext:
     """The session that a cohort is offered.
 
@@ -31,6 +38,7 @@ def offer(
         roster: The consortium's roster.
         study: The study's hash.
         run: The study run.
+        settings: Digest of the run's own settings (:func:`~wardround.common.secagg.context.settings_digest`).
         session: Its number within the run; larger than every earlier one.
         cohort: The sites, in any order.
         sizes: n, k and the strength.
@@ -48,6 +56,7 @@ def offer(
         roster=roster.hash,
         study=study,
         run=run,
+        settings=settings,
         session=session,
         cohort=tuple(sorted(cohort)),
         colluding=sizes.colluding,

@@ -50,9 +50,13 @@ class PairChains:
         """s_vw of the attempt whose context RC is given."""
         return derive(self.mask, salt=context, info=_label(b"pair seed", *_ordered(pair)))
 
-    def packet_key(self, context: bytes, sender: int, receiver: int) -> bytes:
-        """The key of the one packet from sender to receiver in this attempt."""
-        return derive(self.packet, salt=context, info=_label(b"packet", sender, receiver))
+    def packet_key(self, context: bytes, sender: int, receiver: int, nonce: bytes) -> bytes:
+        """The key of the one packet from sender to receiver in this attempt.
+
+        RC and the direction make it unique already; ``nonce``, which the sender drew with the polynomials of the
+        attempt, keeps a sender whose records were rolled back from sealing other shares under the same key.
+        """
+        return derive(self.packet, salt=context, info=_label(b"packet", sender, receiver) + nonce)
 
 
 def pair_sign(own: int, other: int) -> Sign:

@@ -29,10 +29,13 @@ SIGNATURE: Final = 64
 TAG: Final = 16
 """Bytes that sealing adds to a packet."""
 
+NONCE: Final = 16
+"""Bytes of the fresh value that a packet begins with and its key depends on."""
+
 
 def packet_bytes(sites: int) -> int:
-    """Size of one sealed packet: a share of b_v and of every s_vw, and the tag."""
-    return sites * SHARE_BYTES + TAG
+    """Size of one packet: the nonce, a sealed share of b_v and of every s_vw, and the tag."""
+    return NONCE + sites * SHARE_BYTES + TAG
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,13 +239,7 @@ class OpenRequest:
         """Read the message."""
         reader = Reader(data, "open request message")
         survivors = Survivors.read(reader, sites)
-        signatures: dict[int, bytes] = {}
-        for _ in range(reader.u16()):
-            position = reader.u16()
-            _check_position(position, sites, "open request")
-            if position in signatures:
-                raise WardroundError("WR-1701", "An open request holds two signatures of one site.")
-            signatures[position] = reader.fixed(SIGNATURE)
+        signatures = _read_by_site(reader, sites, SIGNATURE, "signatures")
         packets = _read_packets(reader, sites)
         reader.end()
         return cls(survivors, signatures, packets)
@@ -307,6 +304,8 @@ class AttemptEnded:
         found = Survivors.read(reader, sites)
         stage, needed = reader.u8(), reader.u16()
         reader.end()
+        if found.head != bytes(HASH):
+            raise WardroundError("WR-1701", "An attempt that ended has no log head.")
         if stage not in set(Stage):
             raise WardroundError("WR-1701", "An attempt ended at an unknown stage.")
         return cls(found.context, Stage(stage), needed, found.sites)
@@ -329,11 +328,16 @@ def _encode_packets(packets: Mapping[int, bytes], sites: int) -> bytes:
 
 
 def _read_packets(reader: Reader, sites: int) -> dict[int, bytes]:
-    packets: dict[int, bytes] = {}
+    return _read_by_site(reader, sites, packet_bytes(sites), "packets")
+
+
+def _read_by_site(reader: Reader, sites: int, length: int, what: str) -> dict[int, bytes]:
+    """A list of a position and so many bytes each; positions ascend, so that a list has one encoding."""
+    found: dict[int, bytes] = {}
     for _ in range(reader.u16()):
-        sender = reader.u16()
-        _check_position(sender, sites, "packet list")
-        if sender in packets:
-            raise WardroundError("WR-1701", "Two packets of one site arrived.")
-        packets[sender] = reader.fixed(packet_bytes(sites))
-    return packets
+        position = reader.u16()
+        _check_position(position, sites, f"list of {what}")
+        if found and position <= max(found):
+            raise WardroundError("WR-1701", f"The list of {what} is not in ascending order, or names a site twice.")
+        found[position] = reader.fixed(length)
+    return found

@@ -10,9 +10,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardround.common.crypto.aead import seal, unseal
+from wardround.common.crypto.kdf import derive
 from wardround.common.crypto.keystream import Keystream
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.keys import commitment, packet_associated
+from wardround.common.secagg.messages import NONCE
 from wardround.common.secagg.shamir import SHARE_BYTES, split
 
 if TYPE_CHECKING:
@@ -49,9 +51,11 @@ def shares(session: SessionRecord, attempt: AttemptRecord, own: int) -> list[byt
 def sealed_packets(session: SessionRecord, attempt: AttemptRecord, own: int) -> dict[int, bytes]:
     """One packet for each other site."""
     context = attempt.context.digest
+    nonce = derive(attempt.sharing, salt=context, info=b"packet nonce", length=NONCE)
     return {
-        receiver: seal(
-            session.chains[receiver].packet_key(context, own, receiver),
+        receiver: nonce
+        + seal(
+            session.chains[receiver].packet_key(context, own, receiver, nonce),
             content,
             packet_associated(context, own, receiver),
         )
@@ -91,9 +95,10 @@ def unsealed(session: SessionRecord, attempt: AttemptRecord, own: int, sender: i
         WardroundError: WR-1709, the packet is not authentic.
     """
     context = attempt.context.digest
-    key = session.chains[sender].packet_key(context, sender, own)
+    nonce, sealed = packet[:NONCE], packet[NONCE:]
+    key = session.chains[sender].packet_key(context, sender, own, nonce)
     try:
-        return unseal(key, packet, packet_associated(context, sender, own))
+        return unseal(key, sealed, packet_associated(context, sender, own))
     except ValueError as error:
         site = session.context.cohort[sender]
         raise WardroundError(

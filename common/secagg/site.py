@@ -22,7 +22,7 @@ from wardround.common.crypto.agreement import AgreementKey
 from wardround.common.errors import WardroundError
 from wardround.common.secagg import packets, site_records
 from wardround.common.secagg.context import RoundContext, SessionContext, survivor_digest, transcript
-from wardround.common.secagg.explain import explain
+from wardround.common.secagg.explain import CLOSED, SHARED, explain
 from wardround.common.secagg.keys import LINK, PairChains, pair_sign
 from wardround.common.secagg.messages import (
     Advert,
@@ -106,6 +106,7 @@ class Site:
         session = store.get(site_records.SESSION)
         attempt = store.get(site_records.ATTEMPT)
         update = store.get(site_records.UPDATE)
+        self._left = store.get(site_records.LEFT) is not None
         self._session = None if session is None else SessionRecord.decode(session)
         self._attempt = None if attempt is None else AttemptRecord.decode(attempt)
         self._update = None if update is None else UpdateRecord.decode(update)
@@ -131,6 +132,7 @@ class Site:
             WardroundError: WR-1701, WR-1702, WR-1704, WR-1705, WR-1706 or WR-1712, the offer is refused.
         """
         context = SessionContext.decode(offer)
+        self._checks.not_left(left=self._left)
         if self._session is not None and self._session.context == context:
             return self._advertised().advert
         self._checks.study_run(context, self._terms)
@@ -314,6 +316,7 @@ class Site:
         """
         session = self._joined()
         asked = ConfirmRequest.decode(request, len(session.context.cohort))
+        self._checks.strength(Strength.ACTIVE, session.context)
         attempt = self._prepared(asked.survivors, asked.packets)
         return Confirmation(self._position, asked.survivors.context, attempt.signature).encode()
 
@@ -325,7 +328,7 @@ class Site:
         self._checks.one_signature(statement, attempt)
         if attempt.survivors == statement:
             return attempt
-        self._checks.enough_survivors(survivors, session.context.sizes)
+        self._checks.enough_survivors(survivors, session.context.sizes, self._terms)
         self._checks.truly_uploaded(survivors, self._position, attempt)
         self._checks.all_packets(survivors, self._position, received)
         prepared = replace(
@@ -352,6 +355,7 @@ class Site:
         session = self._joined()
         asked = OpenRequest.decode(request, len(session.context.cohort))
         attempt = self._checks.this_attempt(asked.survivors.context, self._attempt)
+        self._checks.one_form(asked, session.context)
         if session.context.strength is Strength.ACTIVE:
             self._checks.confirmed(asked, attempt)
             self._checks.certificate(asked, session.context, self._roster)
@@ -385,27 +389,35 @@ class Site:
         session = self._joined()
         told = AttemptEnded.decode(message, len(session.context.cohort))
         attempt = self._checks.this_attempt(told.context, self._attempt)
-        return explain(session.context, attempt.context, told) + (
-            " This site had already sent its shares for the sum of the confirmed sites; no single update can be opened."
-            if attempt.opened
-            else " This site has opened nothing: its update stays masked and sealed."
-        )
+        found = self._model(attempt.context.model)
+        own = SHARED if found is not None and found.opened else CLOSED
+        return f"The coordinator says: {explain(session.context, attempt.context, told)} {own}"
 
-    def forget_session(self) -> None:
-        """Leave the session for good, as after a restore from a backup: its attempts stay closed."""
-        if self._session is None:
-            return
-        ended = replace(self._session, private=b"", transcript=b"", chains={})
-        self._store.commit({site_records.SESSION: ended.encode(), site_records.ATTEMPT: None})
-        self._session, self._attempt = ended, None
+    def leave(self) -> None:
+        """Leave the run for good: at its end, or when this site's records may be older than what it sent.
+
+        Every secret of the run is erased and every later message refused; what became of its models stays recorded.
+        """
+        self._store.commit(
+            {
+                site_records.LEFT: b"\x01",
+                site_records.SESSION: None,
+                site_records.ATTEMPT: None,
+                site_records.UPDATE: None,
+            }
+        )
+        self._left, self._session, self._attempt, self._update = True, None, None, None
 
     @property
     def _position(self) -> int:
         return self._advertised().context.position(self._site)
 
     def _advertised(self) -> SessionRecord:
+        self._checks.not_left(left=self._left)
         if self._session is None:
             raise WardroundError("WR-1706", "This site has not been offered a session yet.")
+        self._checks.study_run(self._session.context, self._terms)
+        self._checks.roster(self._session.context, self._roster)
         if self._session.left:
             raise WardroundError("WR-1706", "This site has left the session, and stays out of it.")
         return self._session

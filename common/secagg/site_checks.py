@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from wardround.common.crypto.signing import verify
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.messages import Advert, advert_statement
+from wardround.common.secagg.parameters import Strength
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from wardround.common.roster import Roster
     from wardround.common.secagg.context import RoundContext, SessionContext
     from wardround.common.secagg.messages import OpenRequest, Survivors
-    from wardround.common.secagg.parameters import Strength, Threshold
+    from wardround.common.secagg.parameters import Threshold
     from wardround.common.secagg.site_records import AttemptRecord, ModelRecord, SessionRecord, UpdateRecord
 
 ADVERT_PURPOSE = "secagg-advert"
@@ -39,6 +40,8 @@ class Terms:
         rounds: Number of the last round that may be masked.
         colluding: The least k: the larger of the study's and the site policy's.
         strength: The study's, which site policy allows.
+        settings: Digest of the run's own settings, as the message at hand says them.
+        smallest_sum: The least number of sites that the study lets into a sum.
         smallest_cohort: The least n that site policy allows.
         layout: SHA-256 of the model's layout.
         encoding: Digest of the encoding that the site derived from the study.
@@ -57,15 +60,24 @@ class Terms:
     encoding: bytes
     ring_bits: int
     weight_cap: int
+    settings: bytes
+    smallest_sum: int
 
 
 class SiteChecks:
     """Every refusal of a site. Methods return nothing and raise :class:`WardroundError`."""
 
+    def not_left(self, *, left: bool) -> None:
+        """A run that was left is not taken up again (WR-1706)."""
+        if left:
+            raise WardroundError("WR-1706", "This site has left the study run for good.")
+
     def study_run(self, context: SessionContext, terms: Terms) -> None:
-        """The session is of the approved study and of this run (WR-1705)."""
+        """The session is of the approved study, of this run and of its settings (WR-1705)."""
         if (context.study, context.run) != (terms.study, terms.run):
             raise WardroundError("WR-1705", "The session is of another study, or of another run of it.")
+        if context.settings != terms.settings:
+            raise WardroundError("WR-1705", "The session was made for another seed or fold than the message names.")
 
     def roster(self, context: SessionContext, roster: Roster) -> None:
         """The session rests on the roster that this site's admin accepted (WR-1702)."""
@@ -189,12 +201,12 @@ class SiteChecks:
             raise WardroundError("WR-1706", "The message does not belong to the newest attempt of this site.")
         return attempt
 
-    def enough_survivors(self, survivors: Survivors, sizes: Threshold) -> None:
+    def enough_survivors(self, survivors: Survivors, sizes: Threshold, terms: Terms) -> None:
         """U is no smaller than the least sum that may be opened (WR-1708)."""
-        if len(survivors.sites) < sizes.minimum_sum:
+        needed = max(sizes.minimum_sum, terms.smallest_sum)
+        if len(survivors.sites) < needed:
             raise WardroundError(
-                "WR-1708",
-                f"The survivor set has {len(survivors.sites)} sites; at least {sizes.minimum_sum} are opened together.",
+                "WR-1708", f"The survivor set has {len(survivors.sites)} sites; at least {needed} are opened together."
             )
 
     def truly_uploaded(self, survivors: Survivors, position: int, attempt: AttemptRecord) -> None:
@@ -213,6 +225,17 @@ class SiteChecks:
             raise WardroundError(
                 "WR-1708", "This site has confirmed another survivor set, or log head, in this attempt."
             )
+
+    def strength(self, wanted: Strength, context: SessionContext) -> None:
+        """The step belongs to the session's strength (WR-1706)."""
+        if context.strength is not wanted:
+            raise WardroundError("WR-1706", f"There is no such step in a session that is {context.strength}.")
+
+    def one_form(self, request: OpenRequest, context: SessionContext) -> None:
+        """An open request holds signatures if the session is active, packets if not, never both (WR-1701)."""
+        idle = request.packets if context.strength is Strength.ACTIVE else request.signatures
+        if idle:
+            raise WardroundError("WR-1701", f"An open request holds what no session that is {context.strength} has.")
 
     def confirmed(self, request: OpenRequest, attempt: AttemptRecord) -> None:
         """What is to be opened is what this site confirmed (WR-1706, WR-1708)."""

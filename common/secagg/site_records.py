@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 SESSION: Final = "session"
 ATTEMPT: Final = "attempt"
 UPDATE: Final = "update"
+LEFT: Final = "left"
 
 _LONGEST: Final = 1 << 20
 

@@ -15,7 +15,7 @@ from wardround.server.private.attempt import AttemptRun, Failed, Opened
 from wardround.server.private.engine import PrivateEngine, Travelled
 from wardround.server.private.exchange import Exchange
 from wardround.server.private.records import RunRecords
-from wardround.server.private.session import open_session
+from wardround.server.private.session import open_session, settings_of
 from wardround.server.private.store import FolderStore
 from wardround.server.private.unmask import on_threads
 
@@ -24,9 +24,10 @@ if TYPE_CHECKING:
 
     from flwr.serverapp import Grid
 
-    from wardround.common.ids import SiteId, StudyRunId
+    from wardround.common.ids import SiteId
     from wardround.common.roster import Roster
     from wardround.common.secagg.context import RoundContext
+    from wardround.common.wire.base import RunContext
     from wardround.server.plan import RunPlan
     from wardround.server.private.records import JoinedSession
     from wardround.server.rounds.committed import Committed
@@ -89,10 +90,10 @@ class PrivateCoordinator:
 
     def _session(self) -> tuple[JoinedSession, dict[SiteId, str]]:
         """The session to go on with, or a new one."""
-        joined, run = self._records.session(), self._plan.context.run
+        joined, context = self._records.session(), self._plan.context
         if joined is None:
-            return open_session(self._exchange, self._study, run, self._roster, self._records)
-        _check_same_run(joined, self._study.id, run, self._roster)
+            return open_session(self._exchange, self._study, context, self._roster, self._records)
+        _check_same_run(joined, context, self._roster)
         outside = sorted(set(self._study.site_ids) - set(joined.context.cohort))
         return joined, dict.fromkeys(outside, "it did not join")
 
@@ -144,7 +145,7 @@ def _roster(plan: RunPlan) -> Roster:
     return plan.roster.roster
 
 
-def _check_same_run(joined: JoinedSession, study: str, run: StudyRunId, roster: Roster) -> None:
-    found = (joined.context.study, joined.context.run, joined.context.roster)
-    if found != (study, run, roster.hash):
+def _check_same_run(joined: JoinedSession, context: RunContext, roster: Roster) -> None:
+    found = (joined.context.study, joined.context.run, joined.context.settings, joined.context.roster)
+    if found != (context.study, context.run, settings_of(context), roster.hash):
         raise WardroundError("WR-1714", "The interrupted run was of another study, run or roster.")

@@ -5,15 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
+from wardround.common.secagg.context import settings_digest
 from wardround.common.secagg.coordinator_session import CoordinatorSession, offer
 from wardround.common.secagg.parameters import SMALLEST_COHORT, Threshold
 from wardround.common.wire.private import ADVERTISE, JOIN
 from wardround.server.private.records import JoinedSession
 
 if TYPE_CHECKING:
-    from wardround.common.ids import SiteId, StudyRunId
+    from wardround.common.ids import SiteId
     from wardround.common.roster import Roster
     from wardround.common.study import Study
+    from wardround.common.wire.base import RunContext
     from wardround.server.private.exchange import Exchange
     from wardround.server.private.records import RunRecords
 
@@ -24,7 +26,7 @@ def smallest_cohort(study: Study) -> int:
 
 
 def open_session(
-    exchange: Exchange, study: Study, run: StudyRunId, roster: Roster, records: RunRecords
+    exchange: Exchange, study: Study, plan: RunContext, roster: Roster, records: RunRecords
 ) -> tuple[JoinedSession, dict[SiteId, str]]:
     """Gather a cohort whose every member has joined one session.
 
@@ -40,7 +42,9 @@ def open_session(
         _require(study, cohort, outside)
         sizes = Threshold(len(cohort), study.colluding, study.secure.strength)
         number = records.next_session()
-        context = offer(roster, study.id, run, session=number, cohort=cohort, sizes=sizes)
+        context = offer(
+            roster, study.id, plan.run, settings=settings_of(plan), session=number, cohort=cohort, sizes=sizes
+        )
         missing = _gather(exchange, CoordinatorSession(context, roster), records)
         if not missing:
             joined = records.session()
@@ -48,6 +52,11 @@ def open_session(
                 raise RuntimeError("the session that was joined is not recorded")
             return joined, outside
         outside |= missing
+
+
+def settings_of(plan: RunContext) -> bytes:
+    """Digest of the run's own settings, which every site of a session has been told alike."""
+    return settings_digest(plan.seed, plan.fold, plan.folds)
 
 
 def _gather(exchange: Exchange, session: CoordinatorSession, records: RunRecords) -> dict[SiteId, str]:

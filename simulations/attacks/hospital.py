@@ -77,6 +77,7 @@ class HospitalSpec:
             "sites": sorted(self.terms.sites),
             "layout": self.terms.layout.hex(),
             "encoding": self.terms.encoding.hex(),
+            "settings": self.terms.settings.hex(),
         }
         return asdict(self) | {"terms": terms}
 
@@ -88,6 +89,7 @@ class HospitalSpec:
             "sites": frozenset(terms["sites"]),
             "layout": bytes.fromhex(terms["layout"]),
             "encoding": bytes.fromhex(terms["encoding"]),
+            "settings": bytes.fromhex(terms["settings"]),
             "strength": Strength(terms["strength"]),
         }
         return cls(**content | {"terms": Terms(**told), "off": tuple(content["off"])})

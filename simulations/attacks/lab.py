@@ -12,14 +12,14 @@ import numpy as np
 from wardround.common.crypto.signing import SigningKey
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.roster import Member, Roster
-from wardround.common.secagg.context import RoundContext, SessionContext
+from wardround.common.secagg.context import RoundContext, SessionContext, settings_digest
 from wardround.common.secagg.parameters import Strength, Threshold, default_colluding
 from wardround.common.secagg.site_checks import Terms
 from wardround.simulations.attacks.coordinator import Session, View, summed
 from wardround.simulations.attacks.hospital import WEIGHTS, HospitalSpec, encoding_for
 from wardround.simulations.attacks.randomness import derived
 from wardround.simulations.attacks.stage import Stage
-from wardround.simulations.attacks.weakened import RULES
+from wardround.simulations.attacks.weakened import ANYTHING_GOES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 STUDY: Final = StudyId("sha256:" + hashlib.sha256(b"the study under attack").hexdigest())
 RUN: Final = StudyRunId("run-1")
+SETTINGS: Final = settings_digest(seed=0, fold=0, folds=1)
 LAYOUT: Final = hashlib.sha256(b"one vector of weights").digest()
 ROUNDS: Final = 3
 
@@ -168,6 +169,8 @@ class Lab:
             encoding=self.encoding.digest,
             ring_bits=16,
             weight_cap=1,
+            settings=SETTINGS,
+            smallest_sum=0,
         )
 
     # Who is on the stage
@@ -187,7 +190,7 @@ class Lab:
             seed=self.seed(site),
             roster=self.roster.canonical().decode(),
             terms=self.terms,
-            off=RULES if site in (*self.colluders, *self.strangers) else self.off,
+            off=ANYTHING_GOES if site in (*self.colluders, *self.strangers) else self.off,
             data=self._victim_data if site == self.victim else "usual",
         )
 
@@ -195,7 +198,7 @@ class Lab:
         """Put a site on the stage that the coordinator plays itself, under a key of its own; returns its name there."""
         name = f"the coordinator as {site}"
         spec = self._spec(site)
-        self.stage.admit(name, replace(spec, seed=self.seed(name), off=RULES))
+        self.stage.admit(name, replace(spec, seed=self.seed(name), off=ANYTHING_GOES))
         return name
 
     # What the coordinator does
@@ -271,8 +274,7 @@ class Lab:
     def recovered(self, guess: RingVector) -> Gain:
         """The gain of an attack that says it has the victim's update."""
         truth = self.truth([self.victim])
-        words = f"the update of {self.victim}, exactly"
-        return Gain(bool(np.array_equal(guess, truth)), words, (guess, truth))
+        return Gain(bool(np.array_equal(guess, truth)), "the victim's update, exactly", (guess, truth))
 
 
 @lru_cache(maxsize=16)

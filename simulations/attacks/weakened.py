@@ -15,6 +15,7 @@ from wardround.common.crypto.agreement import AgreementKey
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.context import SessionContext
 from wardround.common.secagg.keys import LINK, PairChains, packet_associated
+from wardround.common.secagg.messages import NONCE
 from wardround.common.secagg.packets import unsealed
 from wardround.common.secagg.parameters import Threshold
 from wardround.common.secagg.site import Site
@@ -45,6 +46,9 @@ CLIPPED: Final = "rounding.clip"
 """An update is clipped to the study's bounds."""
 
 RULES: Final = (*CHECKS, LIMITS, FULL_ORDER, SENDER, FINITE, CLIPPED)
+
+ANYTHING_GOES: Final = (*CHECKS, LIMITS, FULL_ORDER)
+"""What a site does without that colludes with the coordinator, or is the coordinator."""
 
 
 def without(off: Collection[str]) -> SiteChecks:
@@ -121,9 +125,10 @@ class _AnySender(Site):
         attempt = self._checks.this_attempt(survivors.context, self._attempt)
         context = attempt.context.digest
         as_claimed = {
-            claimed: seal(
-                session.chains[claimed].packet_key(context, claimed, own),
-                _by_anyone(session, attempt, own, packet),
+            claimed: packet[:NONCE]
+            + seal(
+                session.chains[claimed].packet_key(context, claimed, own, packet[:NONCE]),
+                _by_anyone(session, attempt, own, claimed, packet),
                 packet_associated(context, claimed, own),
             )
             for claimed, packet in received.items()
@@ -131,8 +136,8 @@ class _AnySender(Site):
         return super()._prepared(survivors, as_claimed)
 
 
-def _by_anyone(session: SessionRecord, attempt: AttemptRecord, own: int, packet: bytes) -> bytes:
-    for sender in session.chains:
+def _by_anyone(session: SessionRecord, attempt: AttemptRecord, own: int, claimed: int, packet: bytes) -> bytes:
+    for sender in (claimed, *session.chains):
         try:
             return unsealed(session, attempt, own, sender, packet)
         except WardroundError:

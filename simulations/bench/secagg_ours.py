@@ -22,7 +22,7 @@ from wardround.common.crypto.keystream import Keystream
 from wardround.common.crypto.signing import SigningKey
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.roster import Member, Roster
-from wardround.common.secagg.context import RoundContext
+from wardround.common.secagg.context import RoundContext, settings_digest
 from wardround.common.secagg.coordinator_attempt import CoordinatorAttempt
 from wardround.common.secagg.coordinator_session import CoordinatorSession, offer
 from wardround.common.secagg.encoding import Encoding
@@ -49,6 +49,7 @@ STUDY: Final = StudyId("sha256:" + 64 * "0")
 RUN: Final = StudyRunId("bench")
 HEAD: Final = bytes(32)
 LAYOUT: Final = bytes(32)
+SETTINGS: Final = settings_digest(seed=0, fold=0, folds=1)
 BLOCK: Final = 1 << 16
 """Ring values that the store encrypts at a time."""
 
@@ -152,7 +153,9 @@ class Cohort:
             version=1,
             members={site: Member(key=key.public.hex()) for site, key in keys.items()},
         )
-        self._session = offer(self._roster, STUDY, RUN, session=1, cohort=list(keys), sizes=self.sizes)
+        self._session = offer(
+            self._roster, STUDY, RUN, settings=SETTINGS, session=1, cohort=list(keys), sizes=self.sizes
+        )
         self._sites = {site: self._site(site, key) for site, key in keys.items()}
         self._transcript = self._join()
         self._round = 0
@@ -170,6 +173,8 @@ class Cohort:
             encoding=self.encoding.digest,
             ring_bits=self.encoding.ring.bits,
             weight_cap=WEIGHT_CAP,
+            settings=SETTINGS,
+            smallest_sum=0,
         )
         store = MemoryStore(self._disk)
         return Site(name, identity=key, roster=self._roster, terms=terms, store=store, random=os.urandom)

@@ -18,7 +18,7 @@ from wardround.common.crypto.signing import SigningKey
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.roster import Member, Roster
-from wardround.common.secagg.context import RoundContext
+from wardround.common.secagg.context import RoundContext, settings_digest
 from wardround.common.secagg.coordinator_attempt import CoordinatorAttempt
 from wardround.common.secagg.coordinator_session import CoordinatorSession, offer
 from wardround.common.secagg.masks import add_masks
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 STUDY = StudyId("sha256:" + "5" * 64)
 RUN = StudyRunId("run-1")
 HEAD = hashlib.sha256(b"log head").digest()
+SETTINGS = settings_digest(seed=0, fold=0, folds=1)
 LAYOUT = hashlib.sha256(b"layout").digest()
 ENCODING = hashlib.sha256(b"encoding").digest()
 
@@ -146,6 +147,8 @@ class Consortium:
             encoding=encoding,
             ring_bits=bits,
             weight_cap=weight_cap,
+            settings=SETTINGS,
+            smallest_sum=0,
         )
         self.bits: Bits = bits
         self._checks = checks
@@ -175,7 +178,7 @@ class Consortium:
         """A session that nobody has heard of yet."""
         names = self.names if cohort is None else cohort
         sizes = Threshold(len(names), self.sizes.colluding, self.sizes.strength)
-        context = offer(self.roster, STUDY, RUN, session=number, cohort=names, sizes=sizes)
+        context = offer(self.roster, STUDY, RUN, settings=SETTINGS, session=number, cohort=names, sizes=sizes)
         return CoordinatorSession(context, self.roster)
 
     def session(self, number: int = 1, cohort: Sequence[SiteId] | None = None) -> CoordinatorSession:

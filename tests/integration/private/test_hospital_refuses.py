@@ -13,6 +13,7 @@ from wardround.client.policy import POLICY, Policy
 from wardround.client.secagg.rounds import PrivateRounds
 from wardround.common.errors import REGISTRY, WardroundError
 from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.secagg.context import settings_digest
 from wardround.common.secagg.coordinator_session import offer
 from wardround.common.secagg.parameters import Strength, Threshold
 from wardround.common.wire.messages import Describe, Train, Validate
@@ -47,7 +48,13 @@ class Asked:
         roster = consortium_roster(self.consortium.folder).roster
         sizes = Threshold(3, colluding, Strength.ACTIVE)
         offered = offer(
-            roster, self.study.id, StudyRunId(run), session=session, cohort=self.study.site_ids, sizes=sizes
+            roster,
+            self.study.id,
+            StudyRunId(run),
+            settings=settings_digest(0, 0, 1),
+            session=session,
+            cohort=self.study.site_ids,
+            sizes=sizes,
         )
         return offered.encode()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from fakes.secagg import RUN, STUDY, Consortium
+from fakes.secagg import RUN, SETTINGS, STUDY, Consortium
 from fakes.secagg_run import VICTIM
 
 from wardround.common.errors import WardroundError
@@ -29,7 +29,9 @@ def advertised(consortium: Consortium) -> CoordinatorSession:
 
 def test_an_offer_names_the_cohort_in_order_and_its_threshold(consortium: Consortium) -> None:
     sizes = Threshold(4, 1, Strength.ACTIVE)
-    context = offer(consortium.roster, STUDY, RUN, session=3, cohort=consortium.names[::-1], sizes=sizes)
+    context = offer(
+        consortium.roster, STUDY, RUN, settings=SETTINGS, session=3, cohort=consortium.names[::-1], sizes=sizes
+    )
     assert context.cohort == ("s00", "s01", "s02", "s03")
     assert (context.session, context.colluding, context.threshold) == (3, 1, 3)
     assert (context.consortium, context.roster) == ("hospitals", consortium.roster.hash)
@@ -38,10 +40,18 @@ def test_an_offer_names_the_cohort_in_order_and_its_threshold(consortium: Consor
 def test_no_offer_to_strangers_or_to_another_number_of_sites(consortium: Consortium) -> None:
     sizes = Threshold(4, 1, Strength.ACTIVE)
     with pytest.raises(WardroundError, match=r"WR-1702.*s99"):
-        offer(consortium.roster, STUDY, RUN, session=1, cohort=(*consortium.names[:3], STRANGER), sizes=sizes)
+        offer(
+            consortium.roster,
+            STUDY,
+            RUN,
+            settings=SETTINGS,
+            session=1,
+            cohort=(*consortium.names[:3], STRANGER),
+            sizes=sizes,
+        )
     for cohort in (consortium.names[:3], (*consortium.names[:3], consortium.names[0])):
         with pytest.raises(ValueError, match="differ, or a site stands in it twice"):
-            offer(consortium.roster, STUDY, RUN, session=1, cohort=cohort, sizes=sizes)
+            offer(consortium.roster, STUDY, RUN, settings=SETTINGS, session=1, cohort=cohort, sizes=sizes)
 
 
 def test_who_is_missing_is_told_by_name(consortium: Consortium) -> None:
