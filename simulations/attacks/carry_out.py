@@ -85,5 +85,5 @@ def _known_all_the_same(lab: Lab) -> str:
     for view in lab.views:
         for position in view.session.positions(set(view.session.context.cohort) & {lab.victim}):
             if position in view.masked and np.array_equal(view.best_guess(position), lab.truth([lab.victim])):
-                return f"the update of {lab.victim}, in spite of the refusal"
+                return "the victim's update, in spite of the refusal"
     return ""

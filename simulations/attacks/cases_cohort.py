@@ -12,8 +12,6 @@ from wardround.simulations.attacks.lab import Gain, Setting, roster_of
 from wardround.simulations.attacks.weakened import LIMITS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from wardround.common.secagg.context import SessionContext
     from wardround.simulations.attacks.coordinator import View
     from wardround.simulations.attacks.lab import Lab
@@ -43,7 +41,7 @@ def roster_not_accepted(lab: Lab) -> Gain:
 
 
 def lowered_threshold(lab: Lab) -> Gain:
-    """t is said to be 1, and the victim alone is to be opened."""
+    """T is said to be 1, and the victim alone is to be opened."""
     view = _uploaded_in(lab, lab.context(threshold=1))
     view.open_set(lab.positions([lab.victim]), lab.positions())
     return lab.recovered(view.total(lab.positions([lab.victim])))
@@ -79,7 +77,7 @@ def cohort_of_one(lab: Lab) -> Gain:
     """A secure sum over the victim alone."""
     lab.admit([lab.victim])
     lab.session(lab.context(cohort=[lab.victim], colluding=0))
-    return Gain(True, "a session of one is joined (no update: Shamir's scheme does not share with one holder)")
+    return Gain(True, "a session of one site (no update: Shamir's scheme does not share with one holder)")
 
 
 def cohort_below_minimum(lab: Lab) -> Gain:
@@ -92,73 +90,9 @@ def cohort_below_minimum(lab: Lab) -> Gain:
     return lab.recovered(view.total(everyone) - lab.truth(known))
 
 
-def replayed_offer(lab: Lab) -> Gain:
-    """After a newer session the first one is offered again, as if what was done in it could be done once more."""
-    first = lab.first_session()
-    view = lab.uploaded(first)
-    view.open_set(lab.positions(), lab.quorum())
-    lab.session(lab.context(2))
-    again = lab.uploaded(lab.session(first.context))
-    again.open_set(lab.positions(lab.others), lab.quorum())
-    return lab.recovered(view.total(lab.positions()) - again.total(lab.positions(lab.others)))
-
-
-def changed_k_in_a_retry(lab: Lab) -> Gain:
-    """A round that was opened is tried again in a session with another k, and opened without the victim."""
-    return _again_in(lab, lab.context(2, colluding=lab.setting.colluding + 1), lab.others)
-
-
-def changed_cohort_in_a_retry(lab: Lab) -> Gain:
-    """A round that was opened is tried again in a session without the victim."""
-    return _again_in(lab, lab.context(2, cohort=lab.others), lab.others)
-
-
-def after_a_restart(lab: Lab) -> Gain:
-    """All processes end; in a new run of the transport the next round starts on the same model without the victim."""
-    cohort = lab.others if lab.setting.sites > 3 else lab.sites
-    return _again_in(lab, lab.context(2, cohort=cohort), lab.others, restart=True, number=2)
-
-
-def _again_in(
-    lab: Lab, context: SessionContext, survivors: Iterable[SiteId], *, restart: bool = False, number: int = 1
-) -> Gain:
-    """Open everybody's sum; then, in another session and on the same model, that of fewer sites."""
-    first = lab.uploaded(lab.first_session())
-    first.open_set(lab.positions(), lab.quorum())
-    if restart:
-        for site in lab.sites:
-            lab.stage.restart(site)
-    second = lab.uploaded(lab.session(context), number, content=first.model)
-    rest = second.session.positions(survivors)
-    second.open_set(rest)
-    return lab.recovered(first.total(lab.positions()) - second.total(rest))
-
-
-def model_in_two_sessions(lab: Lab) -> Gain:
-    """Those who have not opened anything yet are brought together in a session of their own, on the same model.
-
-    U of the first session is these sites, the colluding ones and the victim. It is opened by the victim, the
-    colluding ones and honest sites that are outside of it; so nobody in the second session has opened anything.
-    """
-    session = lab.first_session()
-    helpers = lab.honest[: lab.setting.sizes.threshold - lab.setting.corrupt]
-    together = tuple(site for site in lab.sites if site not in helpers)
-    first = lab.uploaded(session)
-    survivors = lab.positions((lab.victim, *together))
-    first.open_set(survivors, lab.positions((*helpers, *lab.colluders)))
-    second = lab.uploaded(lab.session(lab.context(2, cohort=together)))
-    everyone = range(len(together))
-    second.open_set(everyone)
-    return lab.recovered(first.total(survivors) - second.total(everyone))
-
-
 def _below_minimum(sites: int) -> Setting:
     colluding = {3: 1, 5: 2}.get(sites, Setting.usual(sites).colluding)
     return Setting(sites, colluding, colluding, smallest_cohort=sites)
-
-
-def _odd(sites: int) -> Setting:
-    return Setting.of(sites, {50: 17}.get(sites, Setting.usual(sites).colluding))
 
 
 CASES: Final = (
@@ -224,46 +158,5 @@ CASES: Final = (
         {3: (LIMITS, "enough_survivors")},
         {3: "WR-1704"},
         setting=_below_minimum,
-    ),
-    Case(
-        "replayed-offer",
-        "after a newer session an earlier one is offered again",
-        replayed_offer,
-        "WR-1706",
-        ("newer_session", "opened_once"),
-        SMALL,
-    ),
-    Case(
-        "changed-k-in-a-retry",
-        "a round is tried again with another k",
-        changed_k_in_a_retry,
-        "WR-1707",
-        ("model_once", "opened_once"),
-        SMALL,
-    ),
-    Case(
-        "changed-cohort-in-a-retry",
-        "a round is tried again with a cohort without the victim",
-        changed_cohort_in_a_retry,
-        "WR-1707",
-        ("model_once", "opened_once"),
-        senseless={3: "two sites are no cohort (cohort-below-minimum)"},
-    ),
-    Case(
-        "same-model-after-a-restart",
-        "after a restart of everybody, the next round starts on the same model without the victim",
-        after_a_restart,
-        "WR-1707",
-        ("model_once", "opened_once"),
-        SMALL,
-    ),
-    Case(
-        "model-in-two-sessions",
-        "sites that have uploaded but opened nothing do it again in a session of their own",
-        model_in_two_sessions,
-        "WR-1707",
-        ("model_once",),
-        setting=_odd,
-        senseless=dict.fromkeys((3, 5), "fewer than three sites are left that have opened nothing"),
     ),
 )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wardround.common.secagg.parameters import Strength
 from wardround.common.secagg.site_checks import CONFIRM_PURPOSE
 from wardround.simulations.attacks.case import SMALL, Case
 from wardround.simulations.attacks.lab import Gain, Setting
@@ -158,12 +160,33 @@ def confirmation_of_an_old_attempt(lab: Lab) -> Gain:
     return Gain(reached, "two confirmed sets of one attempt (no update: the first attempt's shares are erased)")
 
 
+def confirmation_without_need(lab: Lab) -> Gain:
+    """In a semi-honest session, where nothing is confirmed, ask for a signature."""
+    view = lab.uploaded(lab.first_session())
+    signed = view.confirm(view.survivors(lab.positions()), lab.quorum())
+    return Gain(bool(signed), "a signature over a survivor set in a session that has none (no update)")
+
+
+def two_forms(lab: Lab) -> Gain:
+    """An active session's request to open holds packets as well, which nothing has confirmed."""
+    view = lab.uploaded(lab.first_session())
+    survivors = view.survivors(lab.positions())
+    signatures = view.confirm(survivors, lab.quorum())
+    view.open(survivors, signatures, lab.quorum(), with_packets=True)
+    reached = np.array_equal(view.total(lab.positions()), lab.truth(lab.sites))
+    return Gain(bool(reached), "an opening on a request with parts that nothing covers (no update: they are not read)")
+
+
+def _semi_honest(sites: int) -> Setting:
+    return replace(Setting.usual(sites), strength=Strength.SEMI_HONEST)
+
+
 def _five_honest(sites: int) -> Setting:
     return Setting.of(sites, 0) if sites == 5 else Setting.usual(sites)
 
 
 def _odd(sites: int) -> Setting:
-    """n + k is odd, so that 2t = n + k + 1 and one more colluding site makes the difference."""
+    """N + k is odd, so that 2t = n + k + 1 and one more colluding site makes the difference."""
     return Setting.of(sites, {5: 2, 10: 3, 50: 17}[sites])
 
 
@@ -239,6 +262,21 @@ CASES: Final = (
         ("this_attempt", "confirmed"),
         SMALL,
         {3: "WR-1708"},
+    ),
+    Case(
+        "confirmation-without-need",
+        "a signature is asked for in a semi-honest session",
+        confirmation_without_need,
+        "WR-1706",
+        ("strength",),
+        setting=_semi_honest,
+    ),
+    Case(
+        "two-forms",
+        "a request to open holds packets besides the signatures",
+        two_forms,
+        "WR-1701",
+        ("one_form",),
     ),
     Case(
         "confirmation-of-an-old-attempt",

@@ -33,14 +33,14 @@ def _others(lab: Lab) -> int:
 def not_finite(lab: Lab) -> Gain:
     """A crafted model makes the victim's update something that is no number."""
     reached = _opened(lab) == _others(lab)
-    return Gain(reached, f"the sum counts a value of {lab.victim} that is no number as zero, and nobody is told")
+    return Gain(reached, "a sum in which a value that is no number counts as zero, and nobody is told")
 
 
 def too_large(lab: Lab) -> Gain:
     """A crafted model makes a value of the victim's update larger than the ring."""
     share = _opened(lab) - _others(lab)
     wrapped = share % 2**16 == TOO_LARGE % 2**16
-    return Gain(wrapped, f"the sum wraps: a value of {lab.victim} of {TOO_LARGE} steps counts as {share}")
+    return Gain(wrapped, f"a sum that wraps: {TOO_LARGE} steps count as {share}")
 
 
 CASES: Final = (

@@ -92,7 +92,7 @@ def low_order_key(lab: Lab) -> Gain:
     pair = (victim[0], lab.positions([colluder])[0])
     seed = PairChains.first(bytes(32), bytes(32), session.transcript, pair).seed(view.request.digest, pair)
     same = commitment(view.request.digest, seed, pair) == view.uploads[pair[0]].commitments[pair[1]]
-    return Gain(same, f"a pair seed of {lab.victim} that everybody knows, not only the site that colludes")
+    return Gain(same, "a pair seed of the victim that everybody knows, not only the site that colludes")
 
 
 def _advertised(lab: Lab) -> tuple[Session, SiteId]:

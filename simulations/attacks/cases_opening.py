@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
+
+import numpy as np
 
 from wardround.simulations.attacks.case import SMALL, Case
 from wardround.simulations.attacks.lab import Gain, Setting
@@ -56,6 +59,14 @@ def victim_and_colluders(lab: Lab) -> Gain:
     return lab.recovered(view.total(survivors) - lab.truth(lab.colluders))
 
 
+def below_the_studys_least(lab: Lab) -> Gain:
+    """The study wants every site in every sum, and one is left out."""
+    view = lab.uploaded(lab.first_session())
+    view.open_set(lab.positions(lab.others), lab.quorum())
+    total = view.total(lab.positions(lab.others))
+    return Gain(bool(np.array_equal(total, lab.truth(lab.others))), "a sum of fewer sites than the study allows")
+
+
 def one_drop_of_three(lab: Lab) -> Gain:
     """One of three hospitals is silent, and the sum of the other two is asked for: each learns the other's update."""
     left = lab.positions(lab.sites[:2])
@@ -83,7 +94,9 @@ def packet_from_outside(lab: Lab) -> Gain:
     asked = lab.positions(site for site in lab.honest if site != lab.victim)
     given = {holder: view.packets_to(holder, lab.positions()) for holder in asked}
     signed = view.confirm(view.survivors(lab.positions(lab.others)), asked, given)
-    return Gain(bool(signed), "packets that the set does not cover are taken (no update: none of them is opened)")
+    return Gain(
+        bool(signed), "a signature over a set with packets from outside of it (no update: none of them is opened)"
+    )
 
 
 def swapped_share(lab: Lab) -> Gain:
@@ -106,6 +119,10 @@ def swapped_share(lab: Lab) -> Gain:
     view.open(survivors, signatures, colluding)
     view.read_packets(victim, colluding)
     return lab.recovered(view.total([victim]))
+
+
+def _everybody(sites: int) -> Setting:
+    return replace(Setting.usual(sites), smallest_sum=sites)
 
 
 _NOBODY_OUTSIDE: Final = {3: "no sum is opened without the victim"}
@@ -150,6 +167,15 @@ CASES: Final = (
         "WR-1708",
         ("enough_survivors",),
         setting=Setting.with_one,
+    ),
+    Case(
+        "below-the-studys-least",
+        "the survivor set is smaller than the study allows, though not too small for the cohort",
+        below_the_studys_least,
+        "WR-1708",
+        ("enough_survivors",),
+        setting=_everybody,
+        senseless=_NOBODY_OUTSIDE,
     ),
     Case(
         "one-drop-of-three",

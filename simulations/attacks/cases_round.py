@@ -45,7 +45,7 @@ def changed_terms(lab: Lab, number: int = 1, gain: str = "", **changes: Any) -> 
 
 
 def another_sessions_request(lab: Lab) -> Gain:
-    """A colluding site signs two adverts, the honest sites join two sessions, and all are asked for the same attempt."""
+    """A colluding site signs two adverts, half of the sites join with each, and all are asked for one attempt."""
     lab.admit(lab.sites)
     session = Session(lab.stage, lab.context())
     session.advertise()

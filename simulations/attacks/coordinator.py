@@ -24,6 +24,7 @@ from wardround.common.secagg.messages import (
     Survivors,
     Upload,
     encode_adverts,
+    packet_bytes,
 )
 from wardround.common.secagg.packets import unsealed
 from wardround.common.secagg.parameters import Strength
@@ -182,6 +183,7 @@ class View:
         *,
         holds: Sequence[int] | None = None,
         read_as: Mapping[Pair, Pair] | None = None,
+        with_packets: bool = False,
     ) -> None:
         """Ask sites for their shares, and keep them.
 
@@ -191,10 +193,11 @@ class View:
             holders: Who is asked.
             holds: The set that the answers are for, where it is another one.
             read_as: Which secrets the shares are of, where packets were swapped.
+            with_packets: Send the packets as well, as in a semi-honest session.
         """
         active = self.session.context.strength is Strength.ACTIVE
         for position in holders:
-            packets = {} if active else self.packets_to(position, survivors.sites)
+            packets = {} if active and not with_packets else self.packets_to(position, survivors.sites)
             request = OpenRequest(survivors, signatures, packets).encode(self._sites)
             answer = self._stage.send(self.session.keys[position], "open", request)
             self._keep(position, answer, holds or survivors.sites, read_as or {})
@@ -316,7 +319,7 @@ def summed(vectors: Sequence[RingVector]) -> RingVector:
 
 def upload_bytes(sites: int) -> int:
     """Length of the message of step 3 without the masked update."""
-    return 34 + 32 * sites + (sites - 1) * (SHARE_BYTES * sites + 16)
+    return 34 + 32 * sites + (sites - 1) * packet_bytes(sites)
 
 
 @lru_cache(maxsize=4096)

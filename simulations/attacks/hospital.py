@@ -9,7 +9,7 @@ is not, without a tolerance. For an attacker that is the best case.
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -44,6 +44,8 @@ LARGEST_LEVEL: Final = 200
 TOO_LARGE: Final = 40_000
 """A level beyond every bound, and beyond half of the ring."""
 
+_BYTES: Final = tuple(one.name for one in fields(Terms) if one.type == "bytes")
+
 
 def encoding_for(sites: int) -> Encoding:
     """The encoding of a study with so many sites."""
@@ -73,26 +75,17 @@ class HospitalSpec:
 
     def to_json(self) -> dict[str, Any]:
         """For the transcript."""
-        terms = asdict(self.terms) | {
-            "sites": sorted(self.terms.sites),
-            "layout": self.terms.layout.hex(),
-            "encoding": self.terms.encoding.hex(),
-            "settings": self.terms.settings.hex(),
-        }
-        return asdict(self) | {"terms": terms}
+        terms = asdict(self.terms)
+        told = {name: terms[name].hex() for name in _BYTES} | {"sites": sorted(terms["sites"])}
+        return asdict(self) | {"terms": terms | told}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Self:
         """From the transcript."""
         terms = content["terms"]
-        told = terms | {
-            "sites": frozenset(terms["sites"]),
-            "layout": bytes.fromhex(terms["layout"]),
-            "encoding": bytes.fromhex(terms["encoding"]),
-            "settings": bytes.fromhex(terms["settings"]),
-            "strength": Strength(terms["strength"]),
-        }
-        return cls(**content | {"terms": Terms(**told), "off": tuple(content["off"])})
+        told: dict[str, Any] = {name: bytes.fromhex(terms[name]) for name in _BYTES}
+        told |= {"sites": frozenset(terms["sites"]), "strength": Strength(terms["strength"])}
+        return cls(**content | {"terms": Terms(**terms | told), "off": tuple(content["off"])})
 
     def derived(self, *labels: str) -> bytes:
         """32 bytes for one purpose of this hospital."""
@@ -107,6 +100,9 @@ class HospitalSpec:
 class Hospital:
     """One hospital: messages in, the bytes that leave it out.
 
+    ``truth`` is the encoded update of the newest round, ``[size]``, which never leaves: what attacks are measured
+    against.
+
     Args:
         spec: What it is.
         store: Its store; a new one when not given.
@@ -118,6 +114,8 @@ class Hospital:
         self.store = store or MemoryStore()
         self._random = ScriptedRandom(spec.derived("randomness"), drawn)
         self._encoding = encoding_for(len(spec.terms.sites))
+        self._roster = spec.roster
+        self.truth: RingVector = np.zeros(self._encoding.size, dtype=self._encoding.ring.dtype)
         self._attempt: Attempt | None
         self.restart()
 
@@ -127,7 +125,7 @@ class Hospital:
         self._site = site_class(self.spec.off)(
             self.spec.site,
             identity=self.spec.identity,
-            roster=_roster(self.spec.roster),
+            roster=_roster(self._roster),
             terms=self.spec.terms,
             store=self.store,
             random=self._random,
@@ -142,7 +140,8 @@ class Hospital:
         """Take one message.
 
         Args:
-            step: ``advertise``, ``join``, ``begin``, ``upload``, ``confirm`` or ``open``.
+            step: ``advertise``, ``join``, ``begin``, ``upload``, ``confirm`` or ``open``; ``leave``
+                and ``accept``, of a roster, are what the hospital's own people ask for.
             message: What the coordinator sends; nothing for ``upload``, which follows ``begin`` by itself.
             model: The model, with ``begin``.
 
@@ -155,6 +154,13 @@ class Hospital:
         if step == "begin":
             self._begin(message, model)
             return b""
+        if step == "leave":
+            self._site.leave()
+            return b""
+        if step == "accept":
+            self._roster = message.decode()
+            self.restart()
+            return b""
         if step == "upload":
             return self._site.upload() + self._masked().tobytes()
         return {
@@ -164,17 +170,11 @@ class Hospital:
             "open": self._site.open,
         }[step](message)
 
-    @property
-    def truth(self) -> RingVector:
-        """The encoded update of the newest round, which never leaves: what an attack is measured against."""
-        values = np.empty(self._encoding.size, dtype=self._encoding.ring.dtype)
-        self._site.kept(values)
-        return values
-
     def _begin(self, message: bytes, model: bytes) -> None:
         self._attempt = self._site.begin(message, hashlib.sha256(model).digest())
         if not self._attempt.computed:
-            self._site.keep(self._encoded(self._update(np.frombuffer(model, dtype="<f4"))))
+            self.truth = self._encoded(self._update(np.frombuffer(model, dtype="<f4")))
+            self._site.keep(self.truth)
 
     def _update(self, model: Vector) -> Vector:
         drawn = np.frombuffer(ScriptedRandom(self.spec.derived("data"))(4 * WEIGHTS), dtype="<u4")
@@ -197,7 +197,8 @@ class Hospital:
     def _masked(self) -> RingVector:
         if self._attempt is None:
             raise RuntimeError("no attempt has begun")
-        masked = self.truth
+        masked = np.empty_like(self.truth)
+        self._site.kept(masked)
         add_masks(masked, self._attempt.seeds)
         return masked
 

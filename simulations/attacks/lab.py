@@ -43,12 +43,16 @@ class Setting:
         colluding: k, which study and policies assume.
         corrupt: Sites that do collude.
         smallest_cohort: What the sites' policies ask for.
+        smallest_sum: The least number of sites in a sum, as the study says.
+        strength: The study's.
     """
 
     sites: int
     colluding: int
     corrupt: int
     smallest_cohort: int = 3
+    smallest_sum: int = 3
+    strength: Strength = Strength.ACTIVE
 
     @classmethod
     def usual(cls, sites: int) -> Setting:
@@ -67,8 +71,8 @@ class Setting:
 
     @property
     def sizes(self) -> Threshold:
-        """What follows from n and k, active."""
-        return Threshold(self.sites, self.colluding, Strength.ACTIVE)
+        """What follows from n, k and the strength."""
+        return Threshold(self.sites, self.colluding, self.strength)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +158,11 @@ class Lab:
         """The consortium's."""
         return roster_of(tuple((site, self.seed(site)) for site in (*self.sites, *self.strangers)))
 
+    def roster_without(self, site: SiteId) -> Roster:
+        """A newer roster, from which a site is gone."""
+        members = {name: member for name, member in self.roster.members.items() if name != site}
+        return self.roster.model_copy(update={"version": self.roster.version + 1, "members": members})
+
     @cached_property
     def terms(self) -> Terms:
         """What every hospital approved."""
@@ -163,14 +172,14 @@ class Lab:
             sites=frozenset(self.sites),
             rounds=ROUNDS,
             colluding=self.setting.colluding,
-            strength=Strength.ACTIVE,
+            strength=self.setting.strength,
             smallest_cohort=self.setting.smallest_cohort,
             layout=LAYOUT,
             encoding=self.encoding.digest,
             ring_bits=16,
             weight_cap=1,
             settings=SETTINGS,
-            smallest_sum=0,
+            smallest_sum=self.setting.smallest_sum,
         )
 
     # Who is on the stage
@@ -211,10 +220,11 @@ class Lab:
             "roster": self.roster.hash,
             "study": STUDY,
             "run": RUN,
+            "settings": SETTINGS,
             "session": number,
             "cohort": named,
             "colluding": self.setting.colluding,
-            "strength": Strength.ACTIVE,
+            "strength": self.setting.strength,
         } | changes
         if "threshold" not in fields:
             n, k = len(named), fields["colluding"]

@@ -49,6 +49,7 @@ class AttackReport(BaseModel):
     Attributes:
         attack: Its name.
         cases: What came of each attack.
+        folder: Where the transcripts are.
         senseless: Attacks that make no sense at a size, as ``case at n = …: why``.
     """
 
@@ -56,6 +57,7 @@ class AttackReport(BaseModel):
 
     attack: str
     cases: tuple[CaseResult, ...]
+    folder: str
     senseless: tuple[str, ...] = ()
 
     @property

@@ -15,6 +15,7 @@ from wardround.simulations.attacks import (
     cases_keys,
     cases_opening,
     cases_round,
+    cases_session,
 )
 from wardround.simulations.attacks.carry_out import carry_out
 from wardround.simulations.attacks.case import SITES
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 NAME: Final = "secagg"
 CASES: Final[dict[str, Case]] = {
     case.name: case
-    for room in (cases_keys, cases_cohort, cases_round, cases_opening, cases_confirmation, cases_input)
+    for room in (cases_keys, cases_cohort, cases_session, cases_round, cases_opening, cases_confirmation, cases_input)
     for case in room.CASES
 }
 
@@ -62,14 +63,19 @@ def attack_secagg(
         found.append(result)
         watch(len(found), len(jobs))
     order = {case.name: place for place, case in enumerate(chosen)}
-    senseless = [
-        f"{case.name} at n = {n}: {case.senseless[n]}" for case in chosen for n in sorted(sites) if n in case.senseless
-    ]
     return AttackReport(
         attack=NAME,
         cases=tuple(sorted(found, key=lambda result: (order[result.case], result.n))),
-        senseless=tuple(senseless),
+        folder=str(folder),
+        senseless=tuple(line for case in chosen for line in _left_out(case, sites)),
     )
+
+
+def _left_out(case: Case, sites: Collection[int]) -> Iterator[str]:
+    for why in dict.fromkeys(case.senseless.values()):
+        sizes = [str(n) for n in sorted(sites) if case.senseless.get(n) == why]
+        if sizes:
+            yield f"{case.name} at n = {', '.join(sizes)}: {why}"
 
 
 def _chosen(names: Collection[str]) -> list[Case]:

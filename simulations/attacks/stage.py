@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
 from wardround.simulations.attacks.hospital import Hospital
-from wardround.simulations.attacks.weakened import RULES
+from wardround.simulations.attacks.weakened import ANYTHING_GOES
 
 if TYPE_CHECKING:
     from wardround.simulations.attacks.hospital import HospitalSpec
@@ -76,5 +76,5 @@ class Stage:
         other = Stage()
         other.exchanges = list(self.exchanges)
         for name, hospital in self.hospitals.items():
-            other.hospitals[name] = hospital.copy(RULES if hospital.spec.off == RULES else off)
+            other.hospitals[name] = hospital.copy(ANYTHING_GOES if hospital.spec.off == ANYTHING_GOES else off)
         return other

@@ -3,8 +3,9 @@
 JSON lines, in this order:
 
 1. ``{"transcript": 1, "attack": …, "case": …, "n": …, "off": [rules]}``
-2. ``{"hospital": name, "spec": {…}}`` for each: with the messages, all that its answers follow from,
-   the seed of its randomness included;
+2. ``{"shared": name, "content": …}`` for rosters and terms, which most hospitals have in common, and
+   ``{"hospital": name, "spec": {…}}`` for each hospital: with the messages, all that its answers follow from, the
+   seed of its randomness included;
 3. ``{"blob": name, "hex": …}`` for long messages that are sent more than once;
 4. ``{"to": hospital, "step": …, "message": [parts], "model": [parts], "answer": …}`` for each message, numbered
    from 0. A part is hex digits, ``{"blob": name}``, or ``{"answer": number, "at": …, "bytes": …}``: a piece of what
@@ -38,7 +39,8 @@ FORMAT: Final = 1
 LONG: Final = 200
 """Bytes above which a message is written once and an answer is named by its hash."""
 
-_PREFIX: Final = 16
+_PREFIX: Final = 64
+_SHARED: Final = ("roster", "terms")
 
 Line = dict[str, Any]
 
@@ -64,7 +66,7 @@ class Replay:
 def write_transcript(path: Path, stage: Stage, header: Mapping[str, Any], outcome: Mapping[str, Any]) -> None:
     """Write what happened on a stage."""
     lines: list[Line] = [{"transcript": FORMAT, **header}]
-    lines += [{"hospital": name, "spec": found.spec.to_json()} for name, found in stage.hospitals.items()]
+    lines += _hospitals(stage)
     writer = _Writer(stage.exchanges)
     lines += [*writer.blobs(), *writer.messages(), {"outcome": dict(outcome)}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
@@ -80,9 +82,11 @@ def replay(path: Path) -> Replay:
     if not lines or lines[0].get("transcript") != FORMAT:
         raise ValueError("this is not a transcript")
     stage = Stage()
+    shared = {line["shared"]: line["content"] for line in lines if "shared" in line}
     for line in lines:
         if "hospital" in line:
-            stage.admit(line["hospital"], HospitalSpec.from_json(line["spec"]))
+            spec = line["spec"] | {part: shared[line["spec"][part]] for part in _SHARED}
+            stage.admit(line["hospital"], HospitalSpec.from_json(spec))
     blobs = {line["blob"]: bytes.fromhex(line["hex"]) for line in lines if "blob" in line}
     answers: list[bytes] = []
     differing = []
@@ -92,6 +96,21 @@ def replay(path: Path) -> Replay:
         if told != line["answer"]:
             differing.append(number)
     return Replay(len(answers), tuple(differing))
+
+
+def _hospitals(stage: Stage) -> list[Line]:
+    names: dict[str, str] = {}
+    found: list[Line] = []
+    for hospital, one in stage.hospitals.items():
+        spec = one.spec.to_json()
+        for part in _SHARED:
+            content = json.dumps(spec[part])
+            if content not in names:
+                names[content] = f"{part}{len(names)}"
+                found.append({"shared": names[content], "content": spec[part]})
+            spec[part] = names[content]
+        found.append({"hospital": hospital, "spec": spec})
+    return found
 
 
 def _again(stage: Stage, line: Line, blobs: Mapping[str, bytes], answers: list[bytes]) -> tuple[bytes, object]:
