@@ -1,6 +1,7 @@
 """What a hospital must not forget of a private study run, in ``secagg/<run>.sqlite`` of its home.
 
-One table of named records, each with its SHA-256. A commit is one SQLite transaction with
+One table of named records, each with its SHA-256, and a SHA-256 over all of them, so that neither a
+changed nor a vanished record goes unnoticed. A commit is one SQLite transaction with
 ``synchronous=FULL``: durable when it returns, whole or not at all. ``secure_delete`` overwrites what is
 erased. The file names its site and run, so that a copy for another run is refused. While it is
 open no other process gets in: two of them would take the same step twice.
@@ -23,7 +24,7 @@ from wardround.client.secagg.sealed import read_sealed, write_sealed
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -43,9 +44,13 @@ _SETTINGS: Final = (
     "PRAGMA secure_delete=ON",
 )
 _TABLES: Final = (
-    "CREATE TABLE owner (site TEXT NOT NULL, subject TEXT NOT NULL)",
+    "CREATE TABLE owner (site TEXT NOT NULL, subject TEXT NOT NULL, summary BLOB NOT NULL)",
     "CREATE TABLE records (name TEXT PRIMARY KEY, content BLOB NOT NULL, digest BLOB NOT NULL)",
 )
+
+
+_WORDS: Final = {"SQLITE_BUSY": "is in use", "SQLITE_FULL": "cannot be written: the disk is full"}
+_ALL: Final = "SELECT name, digest FROM records ORDER BY name"
 
 
 class RecordStore:
@@ -88,12 +93,12 @@ class RecordStore:
             with closing(sqlite3.connect(partial, isolation_level=None)) as database:
                 for statement in (*_SETTINGS, "BEGIN", *_TABLES):
                     database.execute(statement)
-                database.execute("INSERT INTO owner VALUES (?, ?)", (site, subject))
+                database.execute("INSERT INTO owner VALUES (?, ?, ?)", (site, subject, _summary([])))
                 database.execute(f"PRAGMA application_id={APPLICATION}")
                 database.execute(f"PRAGMA user_version={VERSION}")
                 database.execute("COMMIT")
         except sqlite3.Error as error:
-            raise WardroundError("WR-1714", f"{path.name} cannot be made ({error.sqlite_errorname}).") from error
+            raise WardroundError("WR-1714", f"{path.name} cannot be made ({_error_name(error)}).") from error
         partial.replace(path)
         sync_folder(path.parent)
 
@@ -131,6 +136,7 @@ class RecordStore:
             try:
                 for name, content in changes.items():
                     self._change(name, content)
+                self._database.execute("UPDATE owner SET summary = ?", (_summary(self._rows(_ALL)),))
                 self._database.execute("COMMIT")
             finally:
                 if self._database.in_transaction:
@@ -158,6 +164,8 @@ class RecordStore:
             raise WardroundError("WR-1714", f"{self._name} was written by another release.")
         if self._rows("SELECT site, subject FROM owner") != [(site, subject)]:
             raise WardroundError("WR-1714", f"{self._name} belongs to another site or study run.")
+        if self._rows("SELECT summary FROM owner") != [(_summary(self._rows(_ALL)),)]:
+            raise WardroundError("WR-1714", f"{self._name} holds other records than were written.")
 
     def _rows(self, statement: str) -> list[tuple[object, ...]]:
         return self._database.execute(statement).fetchall()
@@ -167,11 +175,10 @@ class RecordStore:
         """Turn SQLite's errors into refusals."""
         try:
             yield
-        except sqlite3.OperationalError as error:
-            words = "is in use" if error.sqlite_errorcode == sqlite3.SQLITE_BUSY else "cannot be read or written"
-            raise WardroundError("WR-1714", f"{self._name} {words} ({error.sqlite_errorname}).") from error
-        except sqlite3.DatabaseError as error:
-            raise WardroundError("WR-1714", f"{self._name} is damaged ({error.sqlite_errorname}).") from error
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:  # names in a damaged file need not be text
+            name = _error_name(error)
+            words = _WORDS.get(name, "is damaged, or cannot be read or written")
+            raise WardroundError("WR-1714", f"{self._name} {words} ({name}).") from error
 
 
 class SiteFiles(RecordStore):
@@ -208,6 +215,19 @@ class SiteFiles(RecordStore):
             WardroundError: WR-1714, it is missing, damaged, of another size or key.
         """
         read_sealed(self._update, key, _octets(values))
+
+
+def _error_name(error: Exception) -> str:
+    """SQLite's name of an error; errors of Python's own module have none."""
+    return str(getattr(error, "sqlite_errorname", type(error).__name__))
+
+
+def _summary(rows: Sequence[tuple[object, ...]]) -> bytes:
+    """SHA-256 over name and digest of every record."""
+    summary = hashlib.sha256()
+    for name, digest in rows:
+        summary.update(_digest(str(name), digest if isinstance(digest, bytes) else b""))
+    return summary.digest()
 
 
 def _octets(values: RingVector) -> memoryview:

@@ -85,8 +85,8 @@ class Consortium:
     run: str = "run"
 
     @classmethod
-    def of(cls, scenario: Any, folder: Path) -> Consortium:
-        hospitals = build_hospitals(scenario, None, folder, device="cpu", threads=1, progress=lambda _: None)
+    def of(cls, scenario: Any, folder: Path, data_root: Path | None = None) -> Consortium:
+        hospitals = build_hospitals(scenario, data_root, folder, device="cpu", threads=1, progress=lambda _: None)
         consortium = cls(folder, scenario.study, hospitals)
         for hospital in hospitals.values():
             hospital.home.approve(consortium.study)
@@ -106,7 +106,7 @@ class Consortium:
 
     @property
     def homes(self) -> dict[SiteId, Path]:
-        return {site: hospital.home.path for site, hospital in self.hospitals.items()}
+        return {site: self.hospitals[site].home.path for site in self.study.site_ids}
 
     @cached_property
     def in_open_mode(self) -> dict[SiteId, Hospital]:
@@ -218,7 +218,7 @@ class Oracle:
     def _train(self, site: SiteId, question: ProtocolMessage, number: int, model: Vector) -> tuple[Trained, Vector]:
         fields = question.model_dump(exclude={"content"}) | {"study": self._study.id}
         rounds = self._study.training.rounds
-        total = int(self._study.training.epochs) * self._sites[site].describe(Describe(**fields)).samples
+        total = round(self._study.training.epochs * self._sites[site].describe(Describe(**fields)).samples)
         start, end = total * (number - 1) // rounds, total * number // rounds
         work = {"round": number, "rounds": rounds, "start": start, "samples": end - start}
         asked = Train(**fields, layout=self._consortium.layout.hash, **work)
