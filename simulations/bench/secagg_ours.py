@@ -26,7 +26,6 @@ from wardround.common.secagg.context import RoundContext, settings_digest
 from wardround.common.secagg.coordinator_attempt import CoordinatorAttempt
 from wardround.common.secagg.coordinator_session import CoordinatorSession, offer
 from wardround.common.secagg.encoding import Encoding
-from wardround.common.secagg.masks import add_keystream
 from wardround.common.secagg.parameters import Strength, Threshold, default_colluding
 from wardround.common.secagg.ring import Ring
 from wardround.common.secagg.shamir import combine, lagrange_weights, split
@@ -34,9 +33,10 @@ from wardround.common.secagg.site import Site
 from wardround.common.secagg.site_checks import Terms
 from wardround.common.wire.records import VECTOR
 from wardround.common.wire.rings import pack_ring, unpack_ring
+from wardround.simulations.bench.secagg_store import MemoryStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from flwr.app import ArrayRecord
 
@@ -50,9 +50,6 @@ RUN: Final = StudyRunId("bench")
 HEAD: Final = bytes(32)
 LAYOUT: Final = bytes(32)
 SETTINGS: Final = settings_digest(seed=0, fold=0, folds=1)
-BLOCK: Final = 1 << 16
-"""Ring values that the store encrypts at a time."""
-
 WEIGHT_CAP: Final = 1000
 """As Flower's ``max_weight``."""
 
@@ -60,53 +57,6 @@ WEIGHT_CAP: Final = 1000
 def sizes_of(sites: int) -> Threshold:
     """The threshold of an active session with the default number of colluding sites."""
     return Threshold(sites, default_colluding(sites), Strength.ACTIVE)
-
-
-class MemoryStore:
-    """Records and vectors of a site or coordinator, in memory; vectors lie in a buffer that many may share.
-
-    Args:
-        disk: Stands for the disk, as large as a vector.
-    """
-
-    def __init__(self, disk: RingVector) -> None:
-        self._records: dict[str, bytes] = {}
-        self._disk = disk
-
-    def get(self, name: str) -> bytes | None:
-        """See :class:`~wardround.common.secagg.store.Records`."""
-        return self._records.get(name)
-
-    def commit(self, changes: Mapping[str, bytes | None]) -> None:
-        """See :class:`~wardround.common.secagg.store.Records`."""
-        for name, record in changes.items():
-            if record is None:
-                self._records.pop(name, None)
-            else:
-                self._records[name] = record
-
-    def seal(self, key: bytes, values: RingVector) -> None:
-        """See :class:`~wardround.common.secagg.store.SiteStore`; encrypted, as on a real disk."""
-        stream = Keystream(key)
-        for start in range(0, values.size, BLOCK):
-            block = self._disk[start : start + BLOCK]
-            stream.into(block.view(np.uint8))
-            np.add(block, values[start : start + BLOCK], out=block)
-
-    def unseal(self, key: bytes, values: RingVector) -> None:
-        """See :class:`~wardround.common.secagg.store.SiteStore`."""
-        np.copyto(values, self._disk)
-        add_keystream(values, key, -1)
-
-    def keep_sum(self, name: str, values: RingVector) -> None:
-        """See :class:`~wardround.common.secagg.store.CoordinatorStore`."""
-        del name
-        np.copyto(self._disk, values)
-
-    def read_sum(self, name: str, values: RingVector) -> None:
-        """See :class:`~wardround.common.secagg.store.CoordinatorStore`."""
-        del name
-        np.copyto(values, self._disk)
 
 
 @dataclass(slots=True)
