@@ -418,8 +418,6 @@ class Site:
             raise WardroundError("WR-1706", "This site has not been offered a session yet.")
         self._checks.study_run(self._session.context, self._terms)
         self._checks.roster(self._session.context, self._roster)
-        if self._session.left:
-            raise WardroundError("WR-1706", "This site has left the session, and stays out of it.")
         return self._session
 
     def _joined(self) -> SessionRecord:

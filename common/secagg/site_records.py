@@ -50,11 +50,6 @@ class SessionRecord:
     round: int = 1
     chains: Mapping[int, PairChains] = field(default_factory=dict, repr=False)
 
-    @property
-    def left(self) -> bool:
-        """Whether the site has left it: there is nothing to join with, and nothing was joined."""
-        return not self.private and not self.transcript
-
     def encode(self) -> bytes:
         """For the store."""
         writer = Writer().variable(self.context.encode()).fixed(self.advert, ADVERT)
