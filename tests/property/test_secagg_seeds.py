@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 from fakes.secagg import Consortium, Silence, plain_sum, run_attempt
 
+from wardround.common.secagg import packets
+from wardround.common.secagg.messages import NONCE
 from wardround.common.secagg.site_records import ATTEMPT, SESSION, UPDATE, AttemptRecord, SessionRecord, UpdateRecord
 
 if TYPE_CHECKING:
@@ -62,8 +64,8 @@ class Secrets:
         yield ("polynomials", name, context), attempt.sharing
         for other, chains in session.chains.items():
             yield ("pair seed", context, tuple(sorted((own, other)))), chains.seed(context, (own, other))
-            yield ("packet key", context, own, other), chains.packet_key(context, own, other)
-            yield ("packet key", context, other, own), chains.packet_key(context, other, own)
+            packet = packets.sealed_packets(session, attempt, own)[other]
+            yield ("packet key", context, own, other), chains.packet_key(context, own, other, packet[:NONCE])
 
 
 def test_one_value_has_one_use_over_a_long_run() -> None:

@@ -21,13 +21,16 @@ from wardround.common.secagg.context import (
 from wardround.common.secagg.parameters import Strength
 
 COHORT = (SiteId("a"), SiteId("bb"), SiteId("ccc"))
-SESSION = SessionContext("c", "sha256:r", StudyId("sha256:s"), StudyRunId("run"), 7, COHORT, 0, Strength.ACTIVE, 2)
+SESSION = SessionContext(
+    "c", "sha256:r", StudyId("sha256:s"), StudyRunId("run"), b"S" * 32, 7, COHORT, 0, Strength.ACTIVE, 2
+)
 ROUND = RoundContext(b"T" * 32, 3, 2, b"m" * 32, b"l" * 32, b"e" * 32, 16, 1)
 OTHER_SESSION: dict[str, Any] = {
     "consortium": "d",
     "roster": "sha256:q",
     "study": "sha256:t",
     "run": "run2",
+    "settings": b"s" * 32,
     "session": 8,
     "cohort": (*COHORT, SiteId("d")),
     "colluding": 1,
@@ -55,10 +58,10 @@ def labelled(purpose: bytes, content: bytes) -> bytes:
 
 
 def test_a_session_by_hand() -> None:
-    expected = struct.pack(">H", 1) + text("c") + text("sha256:r") + text("sha256:s") + text("run")
+    expected = struct.pack(">H", 1) + text("c") + text("sha256:r") + text("sha256:s") + text("run") + b"S" * 32
     expected += struct.pack(">IHBHH", 7, 0, 0, 2, 3) + text("a") + text("bb") + text("ccc")
     assert SESSION.encode() == expected
-    assert len(expected) == 29 + len("csha256:rsha256:srun") + 3 * 4 + len("abbccc")
+    assert len(expected) == 61 + len("csha256:rsha256:srun") + 3 * 4 + len("abbccc")
     assert SESSION.digest == labelled(b"session", expected)
     assert SessionContext.decode(expected) == SESSION
 
@@ -135,10 +138,11 @@ def test_positions_are_those_of_the_cohort() -> None:
         (0, b"\x00\x02", "WR-1701.*version 2, not 1"),
         (6, b"\xff", "WR-1701.*not UTF-8"),
         (2, b"\x00\x00\x01\x01", "WR-1701.*257 bytes"),
-        (44, b"\x02", "WR-1701.*unknown strength"),
-        (47, b"\x00\x81", "WR-1704.*129 sites"),
-        (47, b"\x00\x02", "WR-1701.*longer"),
-        (47, b"\x00\x04", "WR-1701.*truncated"),
+        (76, b"\x02", "WR-1701.*unknown strength"),
+        (70, bytes(4), "WR-1701.*numbered from 1"),
+        (79, b"\x00\x81", "WR-1704.*129 sites"),
+        (79, b"\x00\x02", "WR-1701.*longer"),
+        (79, b"\x00\x04", "WR-1701.*truncated"),
     ],
 )
 def test_what_is_no_session(at: int, change: bytes, refusal: str) -> None:

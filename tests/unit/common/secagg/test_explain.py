@@ -11,7 +11,9 @@ from wardround.common.secagg.messages import AttemptEnded, Stage
 from wardround.common.secagg.parameters import Strength
 
 COHORT = tuple(map(SiteId, ("charite", "lund", "oslo", "utrecht", "wien")))
-SESSION = SessionContext("c", "sha256:r", StudyId("sha256:s"), StudyRunId("run"), 1, COHORT, 1, Strength.ACTIVE, 4)
+SESSION = SessionContext(
+    "c", "sha256:r", StudyId("sha256:s"), StudyRunId("run"), bytes(32), 1, COHORT, 1, Strength.ACTIVE, 4
+)
 ROUND = RoundContext(bytes(32), 12, 2, bytes(32), bytes(32), bytes(32), 16, 1)
 
 

@@ -16,7 +16,7 @@ from wardround.common.secagg.context import RoundContext
 from wardround.common.secagg.keys import PairChains, commitment, packet_associated, pair_sign
 from wardround.common.secagg.masks import add_keystream
 
-T, RC = b"T" * 32, b"R" * 32
+T, RC, NONCE = b"T" * 32, b"R" * 32, b"N" * 16
 CHAINS = PairChains(b"m" * 32, b"p" * 32)
 ROUND = RoundContext(T, 3, 2, b"m" * 32, b"l" * 32, b"e" * 32, 16, 1)
 OTHER_ROUNDS = [
@@ -31,9 +31,10 @@ OTHER_ROUNDS = [
 ]
 
 
-def hkdf(secret: bytes, salt: bytes, purpose: str, *numbers: int) -> bytes:
+def hkdf(secret: bytes, salt: bytes, purpose: str, *numbers: int, after: bytes = b"") -> bytes:
     """RFC 5869 for one block, with the labels of the protocol."""
     info = struct.pack(">I", len(purpose)) + purpose.encode() + b"".join(struct.pack(">I", one) for one in numbers)
+    info += after
     extracted = hmac.digest(salt, secret, "sha256")
     return hmac.digest(extracted, info + b"\x01", "sha256")
 
@@ -52,7 +53,7 @@ def test_every_derivation_by_hand() -> None:
     assert second.mask == hkdf(first.mask, T, "next round", 2)
     assert second.packet == hkdf(first.packet, T, "next round", 2)
     assert second.seed(RC, (5, 2)) == hkdf(second.mask, RC, "pair seed", 2, 5)
-    assert second.packet_key(RC, 5, 2) == hkdf(second.packet, RC, "packet", 5, 2)
+    assert second.packet_key(RC, 5, 2, NONCE) == hkdf(second.packet, RC, "packet", 5, 2, after=NONCE)
 
 
 def test_both_sites_of_a_pair_derive_the_same() -> None:
@@ -65,7 +66,8 @@ def test_both_sites_of_a_pair_derive_the_same() -> None:
 
 
 def test_a_packet_has_a_key_for_each_direction() -> None:
-    assert CHAINS.packet_key(RC, 0, 1) != CHAINS.packet_key(RC, 1, 0)
+    assert CHAINS.packet_key(RC, 0, 1, NONCE) != CHAINS.packet_key(RC, 1, 0, NONCE)
+    assert CHAINS.packet_key(RC, 0, 1, NONCE) != CHAINS.packet_key(RC, 0, 1, bytes(16))
     assert packet_associated(RC, 0, 1) != packet_associated(RC, 1, 0)
     assert CHAINS.seed(RC, (0, 1)) == CHAINS.seed(RC, (1, 0))
 
@@ -77,8 +79,8 @@ def test_every_field_of_the_round_changes_every_key() -> None:
         for context in contexts
         for key in (
             CHAINS.seed(context, (0, 1)),
-            CHAINS.packet_key(context, 0, 1),
-            CHAINS.packet_key(context, 1, 0),
+            CHAINS.packet_key(context, 0, 1, NONCE),
+            CHAINS.packet_key(context, 1, 0, NONCE),
             commitment(context, b"s" * 32, (0, 1)),
         )
     ]
@@ -96,6 +98,7 @@ def test_every_bit_of_what_goes_in_changes_what_comes_out() -> None:
     contexts = [CHAINS.seed(flipped, (0, 1)) for flipped in [RC, *flips(RC)]]
     for keys in (first, packet, session, following, seeds, contexts):
         assert len(set(keys)) == 257
+    assert len({CHAINS.packet_key(RC, 0, 1, flipped) for flipped in [NONCE, *flips(NONCE)]}) == 129
 
 
 @pytest.mark.parametrize("dtype", [np.uint16, np.uint32])
@@ -115,13 +118,19 @@ def test_no_pair_and_no_round_has_a_key_of_another() -> None:
     links = [PairChains.first(b"M" * 32, b"S" * 32, T, pair) for pair in pairs]
     assert len({key for link in links for key in (link.mask, link.packet)}) == 2 * len(pairs)
     assert len({CHAINS.seed(RC, pair) for pair in pairs}) == len(pairs)
-    assert len({CHAINS.packet_key(RC, *pair) for pair in pairs}) == len(pairs)
+    assert len({CHAINS.packet_key(RC, *pair, NONCE) for pair in pairs}) == len(pairs)
 
 
 def test_a_long_chain_never_comes_back_to_a_key() -> None:
     link, keys = PairChains.first(b"M" * 32, b"S" * 32, T, (0, 1)), []
     for number in range(2, 502):
-        keys += [link.mask, link.packet, link.seed(RC, (0, 1)), link.packet_key(RC, 0, 1), link.packet_key(RC, 1, 0)]
+        keys += [
+            link.mask,
+            link.packet,
+            link.seed(RC, (0, 1)),
+            link.packet_key(RC, 0, 1, NONCE),
+            link.packet_key(RC, 1, 0, NONCE),
+        ]
         link = link.next(T, number)
     assert len(set(keys)) == 5 * 500
 
@@ -129,7 +138,7 @@ def test_a_long_chain_never_comes_back_to_a_key() -> None:
 def test_the_two_chains_of_a_pair_are_apart_even_from_one_secret() -> None:
     link = PairChains.first(b"M" * 32, b"M" * 32, T, (0, 1))
     assert link.mask != link.packet
-    assert link.seed(RC, (0, 1)) != link.packet_key(RC, 0, 1)
+    assert link.seed(RC, (0, 1)) != link.packet_key(RC, 0, 1, NONCE)
 
 
 def test_a_mask_is_added_on_one_side_and_subtracted_on_the_other() -> None:

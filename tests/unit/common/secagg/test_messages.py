@@ -50,13 +50,13 @@ def open_request(sites: int, survivors: Sequence[int], signed: Sequence[int]) ->
     return OpenRequest(Survivors(RC, tuple(survivors), HEAD), dict.fromkeys(signed, SIGNATURE), packets(sites, []))
 
 
-@pytest.mark.parametrize(("sites", "size"), [(3, 34 + 3 * 32 + 2 * 115), (10, 34 + 10 * 32 + 9 * 346), (50, 83_268)])
+@pytest.mark.parametrize(("sites", "size"), [(3, 34 + 3 * 32 + 2 * 131), (10, 34 + 10 * 32 + 9 * 362), (50, 84_052)])
 def test_the_size_of_an_upload(sites: int, size: int) -> None:
-    assert len(upload(sites, 1).encode()) == size == 34 + 32 * sites + (sites - 1) * (33 * sites + 16)
+    assert len(upload(sites, 1).encode()) == size == 34 + 32 * sites + (sites - 1) * (33 * sites + 32)
 
 
 def test_fifty_sites_send_82_kb_of_packets_each() -> None:
-    assert 49 * packet_bytes(50) == 81_634
+    assert 49 * packet_bytes(50) == 82_418
 
 
 @pytest.mark.parametrize(("survivors", "size"), [(50, 1_684), (49, 3_268), (34, 19_108)])
@@ -73,7 +73,7 @@ def test_the_sizes_of_all_other_messages(sites: int) -> None:
     assert len(Advert(1, b"m" * 32, b"s" * 32, SIGNATURE).encode()) == 130
     assert len(encode_adverts((b"a" * 130,) * sites)) == 130 * sites
     assert len(Joined(1, RC).encode()) == 34
-    expected = 68 + 2 * sites + (sites - 1) * (33 * sites + 18)
+    expected = 68 + 2 * sites + (sites - 1) * (33 * sites + 34)
     assert len(confirm_request(sites, everyone, 1).encode(sites)) == expected
     assert len(Confirmation(1, RC, SIGNATURE).encode()) == 98
     assert len(open_request(sites, everyone, everyone[1:]).encode(sites)) == 70 + 2 * sites + 66 * (sites - 1)
@@ -127,22 +127,29 @@ def test_what_is_no_survivor_set(survivors: tuple[int, ...], refusal: str) -> No
 def test_positions_outside_the_cohort_are_refused() -> None:
     with pytest.raises(WardroundError, match=r"WR-1701.*upload names site number 4 of a cohort of 4"):
         Upload.decode(b"\x00\x04" + upload(4, 1).encode()[2:], 4)
-    with pytest.raises(WardroundError, match=r"WR-1701.*packet list names site number 9"):
+    with pytest.raises(WardroundError, match=r"WR-1701.*list of packets names site number 9"):
         ConfirmRequest.decode(replace(confirm_request(4, (0, 1), 1), packets=packets(4, (9,))).encode(4), 4)
-    with pytest.raises(WardroundError, match=r"WR-1701.*open request names site number 4"):
+    with pytest.raises(WardroundError, match=r"WR-1701.*list of signatures names site number 4"):
         OpenRequest.decode(open_request(4, (0, 1), (0, 4)).encode(4), 4)
 
 
-def test_nothing_stands_twice_in_a_list() -> None:
-    packet = b"\x00\x00" + bytes(packet_bytes(4))
-    survivors = Survivors(RC, (0, 1), HEAD).statement()
-    ConfirmRequest.decode(survivors + b"\x00\x01" + packet, 4)
-    with pytest.raises(WardroundError, match=r"WR-1701.*Two packets of one site"):
-        ConfirmRequest.decode(survivors + b"\x00\x02" + packet + packet, 4)
-    signed = b"\x00\x03" + SIGNATURE
-    OpenRequest.decode(survivors + b"\x00\x01" + signed + b"\x00\x00", 4)
-    with pytest.raises(WardroundError, match=r"WR-1701.*two signatures of one site"):
-        OpenRequest.decode(survivors + b"\x00\x02" + signed + signed + b"\x00\x00", 4)
+def test_lists_ascend_and_name_nobody_twice() -> None:
+    survivors = Survivors(RC, (0, 1, 2), HEAD).statement()
+    packet, signed = bytes(packet_bytes(4)), SIGNATURE
+    for first, second in [(b"\x00\x01", b"\x00\x01"), (b"\x00\x02", b"\x00\x00")]:
+        ConfirmRequest.decode(survivors + b"\x00\x01" + first + packet, 4)
+        with pytest.raises(WardroundError, match=r"WR-1701.*list of packets is not in ascending order"):
+            ConfirmRequest.decode(survivors + b"\x00\x02" + first + packet + second + packet, 4)
+        OpenRequest.decode(survivors + b"\x00\x01" + first + signed + b"\x00\x00", 4)
+        with pytest.raises(WardroundError, match=r"WR-1701.*list of signatures is not in ascending order"):
+            OpenRequest.decode(survivors + b"\x00\x02" + first + signed + second + signed + b"\x00\x00", 4)
+
+
+def test_an_attempt_that_ended_has_no_head() -> None:
+    written = AttemptEnded(RC, Stage.OPEN, 3, (0, 1)).encode()
+    AttemptEnded.decode(written, 4)
+    with pytest.raises(WardroundError, match=r"WR-1701.*no log head"):
+        AttemptEnded.decode(written[:-4] + b"\x01" + written[-3:], 4)
 
 
 @pytest.mark.parametrize("stage", [0, 4, 255])

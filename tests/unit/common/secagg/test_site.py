@@ -11,6 +11,7 @@ from fakes.secagg import Consortium, Silence, plain_sum, run_attempt
 from wardround.common.crypto.signing import verify
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
+from wardround.common.secagg.explain import CLOSED, SHARED
 from wardround.common.secagg.masks import add_masks
 from wardround.common.secagg.messages import (
     Advert,
@@ -24,7 +25,15 @@ from wardround.common.secagg.messages import (
 )
 from wardround.common.secagg.parameters import Strength
 from wardround.common.secagg.site_checks import ADVERT_PURPOSE, CONFIRM_PURPOSE
-from wardround.common.secagg.site_records import ATTEMPT, SESSION, UPDATE, SessionRecord, UpdateRecord, model_record
+from wardround.common.secagg.site_records import (
+    ATTEMPT,
+    LEFT,
+    SESSION,
+    UPDATE,
+    SessionRecord,
+    UpdateRecord,
+    model_record,
+)
 
 if TYPE_CHECKING:
     from wardround.common.secagg.coordinator_attempt import CoordinatorAttempt
@@ -218,6 +227,12 @@ def test_a_semi_honest_site_prepares_and_opens_in_one_step() -> None:
     opening = consortium.sites[VICTIM].open(request)
     assert len(Opening.decode(opening, 5, 4).shares) == 33 * 4 * 2
     assert consortium.restart(VICTIM).open(request) == opening
+    confirm = ConfirmRequest(asked.survivors, asked.packets).encode(5)
+    with pytest.raises(WardroundError, match=r"WR-1706.*no such step in a session that is semi-honest"):
+        consortium.sites[VICTIM].confirm(confirm)
+    signed = OpenRequest(asked.survivors, {0: bytes(64)}, asked.packets).encode(5)
+    with pytest.raises(WardroundError, match=r"WR-1701.*what no session that is semi-honest has"):
+        consortium.sites[VICTIM].open(signed)
     fewer = OpenRequest(
         survivors=type(asked.survivors)(asked.survivors.context, (0, 1, 2), asked.survivors.head),
         signatures={},
@@ -232,39 +247,39 @@ def test_an_active_site_opens_nothing_without_signatures_however_many_packets_co
     coordinator = attempt_of(consortium, consortium.session())
     uploaded(consortium, coordinator)
     asked = ConfirmRequest.decode(coordinator.close_uploads()[VICTIM], 5)
-    with pytest.raises(WardroundError, match=r"WR-1706.*not confirmed"):
+    with pytest.raises(WardroundError, match=r"WR-1701.*what no session that is active has"):
         consortium.sites[VICTIM].open(OpenRequest(asked.survivors, {}, asked.packets).encode(5))
     consortium.sites[VICTIM].confirm(asked.encode(5))
     with pytest.raises(WardroundError, match=r"WR-1708.*0 sites confirmed"):
-        consortium.sites[VICTIM].open(OpenRequest(asked.survivors, {}, asked.packets).encode(5))
+        consortium.sites[VICTIM].open(OpenRequest(asked.survivors, {}, {}).encode(5))
 
 
 # Leaving, damage, words
 
 
-def test_a_site_that_leaves_keeps_no_key_and_remembers_what_it_opened() -> None:
+def test_a_site_that_leaves_keeps_no_secret_and_remembers_what_it_opened() -> None:
     consortium = Consortium(3)
     session = consortium.session()
     updates = {name: consortium.update(name) for name in consortium.names}
     assert run_attempt(consortium, attempt_of(consortium, session), updates).total is not None
-    records = consortium.stores[VICTIM].records
-    chains = SessionRecord.decode(records[SESSION]).chains
-    consortium.sites[VICTIM].forget_session()
-    consortium.sites[VICTIM].forget_session()
-    assert ATTEMPT not in records
-    assert not any(link in records[SESSION] for chain in chains.values() for link in (chain.mask, chain.packet))
-    session = consortium.session(2)
-    again = attempt_of(consortium, session, attempt=2)
-    with pytest.raises(WardroundError, match=r"WR-1707.*session 1, round 1"):
-        consortium.sites[VICTIM].begin(again.request(), again.context.model)
-    after = {name: consortium.update((name, 2)) for name in consortium.names}
-    assert run_attempt(consortium, attempt_of(consortium, session, number=2), after).total is not None
+    store = consortium.stores[VICTIM]
+    opened = {name: record for name, record in store.records.items() if name.startswith("model/")}
+    assert len(opened) == 1
+    consortium.sites[VICTIM].leave()
+    assert store.records == opened | {LEFT: b"\x01"}
+    for site in (consortium.sites[VICTIM], consortium.restart(VICTIM)):
+        for message in (session.offer(), consortium.offered(2).offer()):
+            with pytest.raises(WardroundError, match=r"WR-1706.*left the study run for good"):
+                site.advertise(message)
+        site.leave()
 
 
-def test_there_is_nothing_to_forget_before_the_first_session() -> None:
+def test_a_site_may_leave_a_run_before_its_first_session() -> None:
     consortium = Consortium(3)
-    consortium.sites[VICTIM].forget_session()
-    assert consortium.stores[VICTIM].records == {}
+    consortium.sites[VICTIM].advertise(consortium.offered(1).offer())
+    consortium.sites[VICTIM].leave()
+    with pytest.raises(WardroundError, match=r"WR-1706.*left the study run for good"):
+        consortium.restart(VICTIM).advertise(consortium.offered(1).offer())
 
 
 @pytest.mark.parametrize("damage", [b"", b"\x00" * 7, b"\xff" * 900])
@@ -313,10 +328,24 @@ def test_what_a_site_says_about_leakage_is_from_its_own_records(*, opened: bool)
     outcome = run_attempt(consortium, coordinator, {name: consortium.update(name) for name in consortium.names}, silent)
     assert outcome.code == "WR-1711"
     words = consortium.restart(VICTIM).ended(coordinator.ended(Stage.OPEN))
-    assert "Round 1, attempt 1" in words
+    assert words.startswith("The coordinator says: Round 1, attempt 1: ")
     assert "at least 3 are needed; missing: s00, " in words
-    assert ("This site has opened nothing: its update stays masked and sealed." in words) is not opened
-    assert ("This site had already sent its shares" in words) is opened
+    assert words.endswith(SHARED if opened else CLOSED)
+    assert "nobody learned" not in words  # a site cannot know that
+
+
+def test_shares_of_an_earlier_attempt_on_the_model_count_in_what_a_site_says() -> None:
+    consortium = Consortium(4)
+    session = consortium.session()
+    updates = {name: consortium.update(name) for name in consortium.names}
+    silent = dict.fromkeys(consortium.names[2:], Silence.OPEN)
+    assert run_attempt(consortium, attempt_of(consortium, session), updates, silent).code == "WR-1711"
+    retry = attempt_of(consortium, session, attempt=2)
+    assert (
+        run_attempt(consortium, retry, updates, dict.fromkeys(consortium.names[2:], Silence.UPLOAD)).code == "WR-1711"
+    )
+    assert consortium.sites[VICTIM].ended(retry.ended(Stage.UPLOAD)).endswith(SHARED)
+    assert consortium.sites[consortium.names[3]].ended(retry.ended(Stage.UPLOAD)).endswith(CLOSED)
 
 
 def test_the_end_of_another_attempt_is_not_talked_about() -> None:

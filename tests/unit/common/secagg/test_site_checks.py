@@ -38,6 +38,7 @@ def session_context(consortium: Consortium) -> SessionContext:
     [
         ({"study": "sha256:" + "6" * 64}, "WR-1705"),
         ({"run": "run-2"}, "WR-1705"),
+        ({"settings": bytes(32)}, "WR-1705.*another seed or fold"),
         ({"consortium": "another"}, "WR-1702"),
         ({"roster": "sha256:" + "0" * 64}, "WR-1702"),
         ({"cohort": ("s01", "s00", "s02", "s03", "s04")}, "WR-1704.*not sorted"),

@@ -12,7 +12,8 @@ import pytest
 from fakes.secagg import Consortium
 
 from wardround.common.errors import WardroundError
-from wardround.common.ids import SiteId
+from wardround.common.ids import SiteId, StudyId, StudyRunId
+from wardround.common.roster import Roster
 from wardround.common.secagg.messages import ConfirmRequest, OpenRequest
 from wardround.common.secagg.site_checks import ADVERT_PURPOSE, CONFIRM_PURPOSE
 
@@ -181,13 +182,40 @@ def without(request: ConfirmRequest, *left_out: int) -> ConfirmRequest:
         (lambda asked: replace(asked, packets={**asked.packets, 1: asked.packets[0]}), "WR-1709.*not those"),
         (lambda asked: replace(without(asked, 0), packets=asked.packets), "WR-1709.*not those"),
         (lambda asked: replace(asked, packets={**asked.packets, 0: asked.packets[2]}), "WR-1709.*packet of s00"),
-        (lambda asked: replace(asked, packets={**asked.packets, 3: bytes(5 * 33 + 16)}), "WR-1709.*packet of s03"),
+        (lambda asked: replace(asked, packets={**asked.packets, 3: bytes(5 * 33 + 32)}), "WR-1709.*packet of s03"),
     ],
 )
 def test_a_survivor_set_as_it_should_not_be(change: Callable[[ConfirmRequest], ConfirmRequest], refusal: str) -> None:
     asked = Asked()
     with pytest.raises(WardroundError, match=refusal):
         asked.confirm(change(asked.honest))
+    asked.confirm(asked.honest)
+
+
+def test_the_study_may_ask_for_more_sites_in_a_sum_than_the_protocol() -> None:
+    asked = Asked()
+    asked.consortium.terms = replace(asked.consortium.terms, smallest_sum=5)
+    asked.consortium.restart(VICTIM)
+    with pytest.raises(WardroundError, match=r"WR-1708.*has 4 sites; at least 5"):
+        asked.confirm(without(asked.honest, 4))
+    asked.confirm(asked.honest)
+
+
+def test_a_session_is_gone_on_with_under_the_terms_and_roster_that_it_began_with() -> None:
+    asked = Asked()
+    for change in ({"study": StudyId("sha256:" + "6" * 64)}, {"run": StudyRunId("run-2")}, {"settings": bytes(32)}):
+        asked.consortium.terms, honest = replace(asked.consortium.terms, **change), asked.consortium.terms
+        asked.consortium.restart(VICTIM)
+        with pytest.raises(WardroundError, match="WR-1705"):
+            asked.confirm(asked.honest)
+        asked.consortium.terms = honest
+    old = asked.consortium.roster
+    asked.consortium.roster = Roster(consortium=old.consortium, version=2, members=old.members)
+    asked.consortium.restart(VICTIM)
+    with pytest.raises(WardroundError, match="WR-1702"):
+        asked.confirm(asked.honest)
+    asked.consortium.roster = old
+    asked.consortium.restart(VICTIM)
     asked.confirm(asked.honest)
 
 
