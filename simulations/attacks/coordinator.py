@@ -227,8 +227,8 @@ class View:
     # What it learns
 
     def read_packets(self, sender: int, holders: Iterable[int]) -> None:
-        """Unseal a sender's packets with the state of sites that collude."""
-        for holder in holders:
+        """Unseal a sender's packets with the state of other sites, which collude."""
+        for holder in set(holders) - {sender}:
             session = SessionRecord.decode(self._store(holder).get(SESSION) or b"")
             attempt = AttemptRecord.decode(self._store(holder).get(ATTEMPT) or b"")
             self.read_packet(session, attempt, sender, holder)
