@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from attack_reference import attack_page
 from command_reference import command_page
 from error_pages import error_pages
 from field_reference import field_page
@@ -43,6 +44,7 @@ def pages() -> dict[Path, str]:
         Path("scenario.md"): field_page("Scenario file", SCENARIO_INTRODUCTION, ScenarioTables, ()),
         Path("manifest.md"): field_page("Site manifest", MANIFEST_INTRODUCTION, Manifest, ()),
         Path("cli.md"): command_page(app),
+        Path("attacks.md"): attack_page(),
     }
 
 
