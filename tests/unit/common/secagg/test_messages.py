@@ -27,6 +27,7 @@ from wardround.common.secagg.messages import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
 RC, HEAD = b"r" * 32, b"h" * 32
 SIGNATURE = b"s" * 64
@@ -78,6 +79,20 @@ def test_the_sizes_of_all_other_messages(sites: int) -> None:
     assert len(Confirmation(1, RC, SIGNATURE).encode()) == 98
     assert len(open_request(sites, everyone, everyone[1:]).encode(sites)) == 70 + 2 * sites + 66 * (sites - 1)
     assert len(AttemptEnded(RC, Stage.OPEN, 3, tuple(everyone)).encode()) == 66 + 2 * sites + 3
+
+
+def test_the_protocols_page_states_the_sizes_of_fifty_sites(root: Path) -> None:
+    page = (root / "common/secagg/README.md").read_text(encoding="utf-8")
+    everyone = range(50)
+    sizes = {
+        "Upload": len(upload(50, 1).encode()),
+        "ConfirmRequest": len(confirm_request(50, everyone, 1).encode(50)),
+        "OpenRequest": len(open_request(50, everyone, everyone).encode(50)),
+        "Opening": len(Opening(1, RC, bytes(33 * 34 * 17)).encode()),
+    }
+    for name, size in sizes.items():
+        row = next(line for line in page.splitlines() if f"| `{name}`: " in line)
+        assert f"{size:,} |" in row
 
 
 def test_the_statement_of_a_confirmation_by_hand() -> None:
