@@ -1,4 +1,4 @@
-"""The private coordinator against a hostile or broken site: it is left out by name, and the sum of the others is right."""
+"""The private coordinator against hostile sites: one is left out by name, and the sum of the others is right."""
 
 from __future__ import annotations
 

@@ -144,7 +144,7 @@ def test_too_few_sites_end_the_run_and_both_sides_say_who_was_missing(tmp_path: 
     for site in ("site0", "site2"):
         ended = [line["words"] for line in consortium.journal(site) if line["event"] == "ended without a sum"]
         assert len(ended) == 3
-        assert all("missing: site1" in words and "opened nothing" in words for words in ended)
+        assert all("missing: site1" in words and "has sent no share" in words for words in ended)
 
 
 def test_a_last_validation_that_fails_is_noted_and_the_model_is_reported(tmp_path: Path) -> None:
