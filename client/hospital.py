@@ -160,6 +160,8 @@ class Hospital:
     def score(self, question: Score, vector: Vector) -> Scored:
         """Score the model patient by patient; the table stays in the run's folder at this site."""
         study = self.study(question)
+        if study.private:
+            self.home.policy.check_scoring()
         data = self.data(study)
         model = self.load(study, vector, question.layout)
         parts = data.parts(study, question.fold, question.folds)

@@ -40,6 +40,8 @@ class Policy(BaseModel):
         runs_per_study: Study runs of one approved study that this site joins in private mode. A
             second run starts from the same initial model; with one site fewer, the two first sums
             would differ by that site's update. More than 1 accepts that for convenience.
+        score_models: Whether the coordinator of a private study may ask this site to score a model, any
+            model, on its patients. The scores stay here, but whether scoring succeeds does not.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -50,6 +52,7 @@ class Policy(BaseModel):
     colluding: Annotated[int, Field(ge=0, le=1000, strict=True)] | None = None
     min_sites: Annotated[int, Field(ge=3, le=1000, strict=True)] = 3
     runs_per_study: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1
+    score_models: Annotated[bool, Field(strict=True)] = False
 
     def as_toml(self) -> bytes:
         """The content of ``policy.toml``; :func:`read_policy` gives the same policy again."""
@@ -93,6 +96,15 @@ class Policy(BaseModel):
         """
         if sites < self.min_sites:
             raise _forbidden(f"a secure sum over a cohort of {sites} sites", f"{self.min_sites} or more")
+
+    def check_scoring(self) -> None:
+        """Refuse to score a model that the coordinator of a private study sends.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if not self.score_models:
+            raise _forbidden("scoring models that a coordinator sends", "nothing outside the secure sum")
 
     def check_run(self, run: StudyRunId, joined: Collection[StudyRunId]) -> None:
         """Refuse one study run too many of an approved study, in private mode.

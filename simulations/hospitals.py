@@ -32,7 +32,12 @@ CONSORTIUM: Final = "simulation"
 
 CONSORTIUM_FOLDER: Final = "consortium"
 
-VIRTUAL_POLICY: Final = Policy(modes=("open", "private"), strengths=("active", "semi-honest"), runs_per_study=1_000_000)
+VIRTUAL_POLICY: Final = Policy(
+    modes=("open", "private"),
+    strengths=("active", "semi-honest"),
+    runs_per_study=1_000_000,
+    score_models=True,
+)
 """Virtual hospitals have no patients to protect: they take part in all that can be compared."""
 
 

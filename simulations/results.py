@@ -81,19 +81,15 @@ class Test(Row):
 
 
 class MeanValidation(Row):
-    """What a secure sum says of a validation: unweighted means over the hospitals that gave a number.
+    """What a secure sum says of a validation.
 
     Attributes:
-        loss: Mean over ``sites`` hospitals.
-        metric: Mean over ``metric_sites`` hospitals; None where it is undefined at all of them.
-        sites: Hospitals that gave a loss.
-        metric_sites: Hospitals that gave a metric.
+        loss: Unweighted mean over ``sites`` hospitals.
+        sites: Hospitals that gave one.
     """
 
     loss: float
-    metric: float | None
     sites: int
-    metric_sites: int
 
 
 class Round(Row):
@@ -119,7 +115,7 @@ class Round(Row):
     train_seconds: float | None
     bytes_up: int
     bytes_down: int
-    samples: int
+    samples: int | None
     sites: list[str]
     dropped: list[str]
     train_loss: float | None

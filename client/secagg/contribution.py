@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,7 @@ from wardround.client.hospital import Work
 from wardround.client.secagg.optimizer_state import keep_state, newest_state
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
-from wardround.common.rounds.encodings import SAMPLES, TRAINING_LOSS, VALIDATION_LOSS, VALIDATION_METRIC, encoding_of
+from wardround.common.rounds.encodings import TRAINING_LOSS, VALIDATION_LOSS, encoding_of
 from wardround.common.rounds.work import consumed_before, is_validated, own_total, samples_in
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ class Contribution:
         if self.number <= self.study.training.rounds and not is_validated(self.study, self.number - 1):
             return {}
         found = self.hospital.validation(self.study, self.question)
-        numbers = {VALIDATION_LOSS: found.loss, VALIDATION_METRIC: found.metric}
-        return {name: value for name, value in numbers.items() if value is not None}
+        if found.loss is None:
+            raise WardroundError("WR-1306", "This site has no validation patient, and the round needs its loss.")
+        return {VALIDATION_LOSS: found.loss if math.isfinite(found.loss) else math.inf}
 
     def _train(self) -> dict[str, float]:
         images = self.hospital.training_samples(self.study, self.question)
@@ -81,7 +83,7 @@ class Contribution:
         before = newest_state(self.files, self.number)
         result = self.hospital.train_round(self.study, self.question, work, before)
         keep_state(self.files, self.number, result.optimizer_state, self.random)
-        return {SAMPLES: float(result.samples), TRAINING_LOSS: result.loss * result.samples}
+        return {TRAINING_LOSS: result.loss if math.isfinite(result.loss) else math.inf}
 
     def _weight(self) -> int:
         patients = self.hospital.training_patients(self.study, self.question)

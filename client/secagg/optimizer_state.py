@@ -63,6 +63,14 @@ def keep_state(files: SiteFiles, number: int, state: Mapping[str, NDArray[np.flo
         _path(files, found).unlink(missing_ok=True)
 
 
+def erase_states(files: SiteFiles) -> None:
+    """Erase the states of all rounds."""
+    rounds = _rounds(files)
+    files.commit({f"{_RECORD}{found}": None for found in rounds})
+    for found in rounds:
+        _path(files, found).unlink(missing_ok=True)
+
+
 def _rounds(files: SiteFiles) -> list[int]:
     return [int(name.removeprefix(_RECORD)) for name in files.names(_RECORD)]
 

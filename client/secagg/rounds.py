@@ -17,7 +17,7 @@ from wardround.client.identity import accepted_roster, site_key
 from wardround.client.secagg import journal
 from wardround.client.secagg.contribution import Contribution
 from wardround.client.secagg.masking import MaskSum
-from wardround.client.secagg.runs import new_run_files, note_joined, run_files
+from wardround.client.secagg.runs import erase_run, joining, run_files
 from wardround.client.secagg.terms import check_policy, check_private, check_session, terms
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import encoding_of
@@ -58,9 +58,8 @@ class PrivateRounds:
         """Step 1: make keys for the session on offer. The site counts as having joined the run."""
         study = self._study(question)
         check_session(SessionContext.decode(question.content), self._home.policy)
-        with new_run_files(self._home, question.study, question.run, self._random) as files:
+        with joining(self._home, question.study, question.run, self._random) as files:
             content = self._site(files, question, study).advertise(question.content)
-            note_joined(self._home, question.study, question.run)
         return self._reply(content)
 
     def join(self, question: ProtocolMessage) -> ProtocolReply:
@@ -127,6 +126,14 @@ class PrivateRounds:
         with self._open(question) as (_, _, site):
             words = site.ended(question.content)
         journal.note(self._home, question.run, "ended without a sum", words=words)
+        return self._reply(b"")
+
+    def finished(self, question: ProtocolMessage) -> ProtocolReply:
+        """The run is over: leave it for good and erase its secrets."""
+        with self._open(question) as (_, files, site):
+            site.leave()
+            erase_run(files)
+        journal.note(self._home, question.run, "left", words="The run is over; its keys and updates are erased.")
         return self._reply(b"")
 
     # What a message is held against

@@ -9,6 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from wardround.client.secagg.optimizer_state import erase_states
 from wardround.client.secagg.store import RecordStore, SiteFiles
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyRunId
@@ -30,43 +31,63 @@ def run_files(home: Home, study: StudyId, run: StudyRunId, random: RandomSource)
     """The records of a run that this site has begun to join.
 
     Raises:
-        WardroundError: WR-1706, the run was never offered here; WR-1714, its records are missing or
-            not usable.
+        WardroundError: WR-1706, the run was never offered here; WR-1714, its records are missing, not
+            usable, or of another study.
     """
     path = _path(home, run)
     if not path.exists() and run not in joined_runs(home, study):
         raise WardroundError("WR-1706", "This site has not been offered a session of this study run.")
-    with SiteFiles(path, home.site, run, random) as files:
+    with SiteFiles(path, home.site, _subject(study, run), random) as files:
         yield files
 
 
 @contextmanager
-def new_run_files(home: Home, study: StudyId, run: StudyRunId, random: RandomSource) -> Iterator[SiteFiles]:
-    """The same, for a run that may be new to this site.
+def joining(home: Home, study: StudyId, run: StudyRunId, random: RandomSource) -> Iterator[SiteFiles]:
+    """The same, for a run that may be new to this site. It counts as joined when the block ends without a refusal.
+
+    The study's list of runs is this caller's alone from the check to the record: of two runs that are offered at
+    the same time, one comes first. Nothing remains of a new run that was refused.
 
     Raises:
         WardroundError: WR-1712, the site's policy does not allow another run of the study; WR-1714, the
-            run was joined before and its records are missing or not usable.
+            run was joined before and its records are missing or not usable, or another offer is being answered.
     """
-    joined = joined_runs(home, study)
-    home.policy.check_run(run, joined)
-    if not _path(home, run).exists() and run not in joined:
-        SiteFiles.create(_path(home, run), home.site, run)
-    with run_files(home, study, run, random) as files:
-        yield files
-
-
-def note_joined(home: Home, study: StudyId, run: StudyRunId) -> None:
-    """Record that the site joins a run; durable on return."""
+    path, subject = _path(home, run), _subject(study, run)
     with _studies(home, study) as records:
-        if records.get(_RUN + run) is None:
+        joined = _joined(records)
+        home.policy.check_run(run, joined)
+        fresh = run not in joined and not path.exists()
+        if fresh:
+            SiteFiles.create(path, home.site, subject)
+        try:
+            with SiteFiles(path, home.site, subject, random) as files:
+                yield files
+        except WardroundError:
+            if fresh:
+                path.unlink()
+            raise
+        if run not in joined:
             records.commit({_RUN + run: b"\x01"})
+
+
+def erase_run(files: SiteFiles) -> None:
+    """Remove what a run that was left kept beside its records; what became of its models stays recorded."""
+    files.discard_update()
+    erase_states(files)
 
 
 def joined_runs(home: Home, study: StudyId) -> frozenset[StudyRunId]:
     """Every run of a study that this site ever joined."""
     with _studies(home, study) as records:
-        return frozenset(StudyRunId(name.removeprefix(_RUN)) for name in records.names(_RUN))
+        return _joined(records)
+
+
+def _joined(records: RecordStore) -> frozenset[StudyRunId]:
+    return frozenset(StudyRunId(name.removeprefix(_RUN)) for name in records.names(_RUN))
+
+
+def _subject(study: StudyId, run: StudyRunId) -> str:
+    return f"{run} of {study}"
 
 
 def _studies(home: Home, study: StudyId) -> RecordStore:

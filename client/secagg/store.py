@@ -39,7 +39,7 @@ VERSION: Final = 1
 
 _SETTINGS: Final = (
     "PRAGMA locking_mode=EXCLUSIVE",
-    "PRAGMA journal_mode=DELETE",
+    "PRAGMA journal_mode=TRUNCATE",  # a deleted journal is kept open, with erased records in it
     "PRAGMA synchronous=FULL",
     "PRAGMA secure_delete=ON",
 )
@@ -203,6 +203,10 @@ class SiteFiles(RecordStore):
     def beside(self, suffix: str) -> Path:
         """A file of this run with another suffix."""
         return self._path.with_suffix(suffix)
+
+    def discard_update(self) -> None:
+        """Remove the sealed update; without its key it is noise already."""
+        self._update.unlink(missing_ok=True)
 
     def seal(self, key: bytes, values: RingVector) -> None:
         """Keep the encoded update, sealed under ``key``; durable on return."""

@@ -33,6 +33,7 @@ _EXCHANGES: Final[dict[str, Exchange]] = {
     private.CONFIRM: PrivateRounds.confirm,
     private.OPEN: PrivateRounds.open,
     private.ENDED: PrivateRounds.ended,
+    private.FINISHED: PrivateRounds.finished,
 }
 
 

@@ -35,8 +35,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1010",
         "scenario is not valid",
-        "The [simulation] table is missing, or it or one of the [[faults]] has a field that is unknown or out of range, "
-        "or does not fit the study.",
+        "The [simulation] table is missing, or it or one of the [[faults]] has a field that is unknown or out of "
+        "range, or does not fit the study.",
         "Correct the fields that the message lists; deploy/docs/scenarios.md describes [simulation] and [[faults]].",
     ),
     ErrorPage(

@@ -1,11 +1,13 @@
 """What rides in the secure sum of a round, derived from the approved study alone by both sides.
 
-A training round carries the update, the site's weight and four numbers:
+A training round carries the update, the site's weight and two numbers:
 
-* ``samples``: how many the site consumed in the round;
-* ``training_loss``: their mean loss times their number, so that the ratio of the sums is the mean over samples;
-* ``validation_loss`` and ``validation_metric`` of the model that the round began with, in rounds that
-  validate; a site without one leaves the slot empty, and the mean is over the sites that gave one.
+* ``training_loss``: the mean over the samples that the site consumed;
+* ``validation_loss`` of the model that the round began with, in rounds that validate.
+
+Every site that takes part gives every number of the round, so that no sum is over fewer sites than the update's:
+a site without one stays out of the round. Validation metrics are not among them: AUROC is undefined at a site
+without negative patients, and the sum over the others would be a smaller one.
 
 After the last round one more secure sum, with no update, validates the last model. What the slots' ranges
 cannot hold is clamped: a mean loss above 1024 counts as 1024.
@@ -23,18 +25,12 @@ if TYPE_CHECKING:
     from wardround.common.study import Study
     from wardround.common.vector import Layout
 
-SAMPLES: Final = "samples"
 TRAINING_LOSS: Final = "training_loss"
 VALIDATION_LOSS: Final = "validation_loss"
-VALIDATION_METRIC: Final = "validation_metric"
 
-_VALIDATION: Final = (
-    ScalarSlot(VALIDATION_LOSS, 0.0, 1024.0, 2.0**-32),
-    ScalarSlot(VALIDATION_METRIC, 0.0, 1.0, 2.0**-39),
-)
+_VALIDATION: Final = (ScalarSlot(VALIDATION_LOSS, 0.0, 1024.0, 2.0**-32),)
 _TRAINING: Final = (
-    ScalarSlot(SAMPLES, 0.0, 2.0**32 - 1, 1.0),
-    ScalarSlot(TRAINING_LOSS, 0.0, 2.0**30, 2.0**-16),
+    ScalarSlot(TRAINING_LOSS, 0.0, 1024.0, 2.0**-32),
     *_VALIDATION,
 )
 

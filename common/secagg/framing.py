@@ -113,13 +113,18 @@ class Reader:
             raise WardroundError(self._code, f"The {self._what} holds a field of {length} bytes; {most} is the most.")
         return self.fixed(length)
 
+    @property
+    def at_end(self) -> bool:
+        """Whether everything was read."""
+        return self._at == len(self._data)
+
     def end(self) -> None:
         """Nothing may follow.
 
         Raises:
             WardroundError: Something does.
         """
-        if self._at != len(self._data):
+        if not self.at_end:
             raise WardroundError(self._code, f"The {self._what} is longer than its fields.")
 
 

@@ -135,15 +135,19 @@ class Site:
         self._checks.not_left(left=self._left)
         if self._session is not None and self._session.context == context:
             return self._advertised().advert
-        self._checks.study_run(context, self._terms)
-        self._checks.roster(context, self._roster)
-        self._checks.cohort(context, self._site, self._roster, self._terms)
-        self._checks.sizes(context, self._terms)
+        self._check_session(context)
         self._checks.newer_session(context, self._session)
         session = self._new_session(context)
         self._store.commit({site_records.SESSION: session.encode(), site_records.ATTEMPT: None})
         self._session, self._attempt = session, None
         return session.advert
+
+    def _check_session(self, context: SessionContext) -> None:
+        """The session is one that study, roster and policy allow: at step 1, and again at every later message."""
+        self._checks.study_run(context, self._terms)
+        self._checks.roster(context, self._roster)
+        self._checks.cohort(context, self._site, self._roster, self._terms)
+        self._checks.sizes(context, self._terms)
 
     def _new_session(self, context: SessionContext) -> SessionRecord:
         mask, share = AgreementKey.generate(self._random), AgreementKey.generate(self._random)
@@ -416,8 +420,7 @@ class Site:
         self._checks.not_left(left=self._left)
         if self._session is None:
             raise WardroundError("WR-1706", "This site has not been offered a session yet.")
-        self._checks.study_run(self._session.context, self._terms)
-        self._checks.roster(self._session.context, self._roster)
+        self._check_session(self._session.context)
         return self._session
 
     def _joined(self) -> SessionRecord:

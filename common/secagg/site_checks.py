@@ -115,7 +115,9 @@ class SiteChecks:
             )
 
     def newer_session(self, context: SessionContext, previous: SessionRecord | None) -> None:
-        """Sessions only go up (WR-1706)."""
+        """Sessions only go up (WR-1706), and all of a run have its first one's settings (WR-1705)."""
+        if previous is not None and context.settings != previous.context.settings:
+            raise WardroundError("WR-1705", "An earlier session of this run was made for another seed or fold.")
         if previous is not None and context.session <= previous.context.session:
             raise WardroundError(
                 "WR-1706",

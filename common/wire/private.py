@@ -11,6 +11,7 @@ Flower type            down                            up
 ``query.confirm``      ``ConfirmRequest``              ``Confirmation``
 ``query.open``         ``OpenRequest``                 ``Opening``
 ``query.ended``        ``AttemptEnded``                nothing
+``query.finished``     nothing                         nothing
 =====================  ==============================  ==========================
 
 A reply holds the site's name and these bytes, nothing else: no count, no loss, no time.
@@ -30,6 +31,7 @@ UPLOAD: Final = "train.private"
 CONFIRM: Final = "query.confirm"
 OPEN: Final = "query.open"
 ENDED: Final = "query.ended"
+FINISHED: Final = "query.finished"
 
 ProtocolBytes = Annotated[bytes, Field(max_length=1 << 20)]
 """One message of the protocol; the largest, an upload of a cohort of 128, has 543 kB."""

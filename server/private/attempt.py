@@ -11,12 +11,16 @@ from wardround.common.wire.private import CONFIRM, ENDED, OPEN, UPLOAD
 from wardround.common.wire.rings import unpack_ring
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from flwr.app import ArrayRecord, RecordDict
 
     from wardround.common.ids import SiteId
     from wardround.common.secagg.coordinator_attempt import CoordinatorAttempt
     from wardround.common.secagg.encoding import DecodedSum, Encoding
     from wardround.server.private.exchange import Exchange
+
+    Sites = tuple[SiteId, ...]
 
 _TRIED_AGAIN: Final = ("WR-1711", "WR-1713")
 _NOT_ASKED: Final = "not in the survivor set whose shares were asked for before"
@@ -47,14 +51,14 @@ class Failed:
         code: WR-1711 or WR-1713.
         words: What happened, who was missing and why.
         missing: Sites that did not answer, with the reason.
-        survivors: The survivor set whose shares were asked for; empty where none were. A site that sent
-            its shares opens no other set on this model, so the next attempt has to be over the same one.
+        asked_shares: Whether shares were asked for. Sites may send them once more; a new attempt has to be over
+            the same sites, because one that sent its shares opens no other set on this model.
     """
 
     code: str
     words: str
     missing: dict[SiteId, str]
-    survivors: tuple[SiteId, ...]
+    asked_shares: bool
 
 
 class AttemptRun:
@@ -64,12 +68,16 @@ class AttemptRun:
         exchange: The sites.
         attempt: The coordinator's side of the protocol.
         encoding: Of the round.
+        bind: Told the survivor set before shares are asked for.
     """
 
-    def __init__(self, exchange: Exchange, attempt: CoordinatorAttempt, encoding: Encoding) -> None:
+    def __init__(
+        self, exchange: Exchange, attempt: CoordinatorAttempt, encoding: Encoding, bind: Callable[[Sites], None]
+    ) -> None:
         self._exchange = exchange
         self._attempt = attempt
         self._encoding = encoding
+        self._bind = bind
         self._group = f"{attempt.context.round}.{attempt.context.attempt}"
         self._stage = Stage.UPLOAD
         self._missing: dict[SiteId, str] = {}
@@ -85,7 +93,10 @@ class AttemptRun:
         return self._opened(outside)
 
     def resume(self) -> Opened | Failed:
-        """The last two exchanges of an attempt whose survivor set was fixed before a restart."""
+        """The last two exchanges of an attempt whose survivor set is fixed: after a restart, or once more.
+
+        Sites give the same bytes again.
+        """
         uploaded = self._attempt.uploaded
         outside = {site: "it did not upload" for site in self._attempt.session.cohort if site not in uploaded}
         self._stage = Stage.OPEN  # its shares may have been asked for
@@ -101,8 +112,7 @@ class AttemptRun:
             if error.code not in _TRIED_AGAIN:
                 raise
             self._tell_ended()
-            survivors = self._attempt.uploaded if self._stage is Stage.OPEN else ()
-            return Failed(error.code, self._words(error), self._missing, survivors)
+            return Failed(error.code, self._words(error), self._missing, self._stage is Stage.OPEN)
         return Opened(decoded, sites, outside, silent)
 
     def _uploads(self, vector: ArrayRecord, asked: tuple[SiteId, ...]) -> dict[SiteId, str]:
@@ -131,6 +141,7 @@ class AttemptRun:
     def _openings(self) -> dict[SiteId, str]:
         """Step 5; the sites that confirmed and did not send their shares."""
         requests = self._attempt.close_confirmations()
+        self._bind(self._attempt.uploaded)
         self._stage = Stage.OPEN
         self._missing = self._exchange.ask(
             OPEN, requests, lambda site, content, _: self._attempt.receive_opening(site, content), group=self._group

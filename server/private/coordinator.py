@@ -124,18 +124,16 @@ class PrivateCoordinator:
             The last attempt's context, what came of it, and why the others failed.
         """
         failed: list[str] = []
-        vector, asked = pack_vector(engine.committed.model), engine.cohort
-        attempt = engine.pending()
+        vector, pending = pack_vector(engine.committed.model), engine.pending()
         while True:
-            if attempt is not None:
-                found = AttemptRun(self._exchange, attempt, engine.encoding).resume()
-            else:
-                attempt = engine.begin()
-                found = AttemptRun(self._exchange, attempt, engine.encoding).run(vector, asked)
+            attempt = pending or engine.begin()
+            run = AttemptRun(self._exchange, attempt, engine.encoding, engine.bind)
+            found = run.resume() if pending else run.run(vector, engine.asked)
             if isinstance(found, Opened) or len(failed) + 1 >= self._study.secure.attempts:
                 return attempt.context, found, tuple(failed)
             failed.append(found.words)
-            attempt, asked = None, found.survivors or asked
+            # Shares that were given can be given once more; after that the same sites upload again.
+            pending = attempt if found.asked_shares and pending is None else None
 
 
 def _roster(plan: RunPlan) -> Roster:

@@ -14,10 +14,8 @@ from typing import TYPE_CHECKING
 from wardround.common.errors import WardroundError
 from wardround.common.ids import RoundNumber
 from wardround.common.rounds.encodings import (
-    SAMPLES,
     TRAINING_LOSS,
     VALIDATION_LOSS,
-    VALIDATION_METRIC,
     encoding_of,
 )
 from wardround.common.secagg.context import RoundContext, digest_bytes, survivor_digest
@@ -110,6 +108,18 @@ class PrivateEngine:
             return None
         return self._attempt(record.context, record)
 
+    @property
+    def asked(self) -> tuple[SiteId, ...]:
+        """Whom the next attempt asks: the cohort, or the one survivor set that the round is bound to.
+
+        Sites that gave shares for it open no other set on this model.
+        """
+        return self._records.bound(self.next_round) or self.cohort
+
+    def bind(self, sites: tuple[SiteId, ...]) -> None:
+        """Shares for the sum over ``sites`` are about to be asked for."""
+        self._records.bind(self.next_round, sites)
+
     def begin(self) -> CoordinatorAttempt:
         """A new attempt of the next round; its number is recorded before anybody hears of it."""
         encoding, number = self.encoding, self.next_round
@@ -134,7 +144,7 @@ class PrivateEngine:
             head=self._head,
             store=self._records.store,
             unmask=self._unmask,
-            minimum=self._study.aggregation.min_sites,
+            minimum=max(self._study.aggregation.min_sites, len(self._records.bound(self.next_round))),
             resumed=resumed,
         )
 
@@ -175,22 +185,20 @@ class PrivateEngine:
     def _note_validation(self, number: RoundNumber, found: DecodedSum) -> None:
         sites = found.counts[VALIDATION_LOSS]
         if sites:
-            scored = found.counts[VALIDATION_METRIC]
-            metric = found.scalars[VALIDATION_METRIC] / scored if scored else None
-            mean = MeanValidation(found.scalars[VALIDATION_LOSS] / sites, metric, sites, scored)
+            mean = MeanValidation(found.scalars[VALIDATION_LOSS] / sites, sites)
             self.committed.validate(Validation(number, mean=mean))
 
     def _record(
         self, context: RoundContext, opened: Opened, failed: tuple[str, ...], travelled: Travelled
     ) -> RoundRecord:
-        numbers = opened.decoded.scalars
-        samples = round(numbers[SAMPLES])
+        found = opened.decoded
+        losses = found.counts[TRAINING_LOSS]
         return RoundRecord(
             round=self.next_round,
             sites=opened.sites,
             dropped=dict(sorted((self._outside | opened.missing).items())),
-            samples=samples,
-            train_loss=numbers[TRAINING_LOSS] / samples if samples else None,
+            samples=None,
+            train_loss=found.scalars[TRAINING_LOSS] / losses if losses else None,
             train_seconds=None,
             seconds=travelled.seconds,
             bytes_up=travelled.bytes_up,

@@ -2,6 +2,7 @@
 
 * ``numbers``: the newest session, round and attempt, before any message about them leaves;
 * ``session``: the session that everybody joined;
+* ``bound``: the survivor set whose shares may have been asked for, before any message asks;
 * ``committed``: head of the log, history, and where the model and the selection rule's candidate lie.
 """
 
@@ -12,6 +13,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId
 from wardround.common.secagg.context import HASH, SessionContext
 from wardround.common.secagg.coordinator_attempt import RECORD
 from wardround.common.secagg.coordinator_record import CoordinatorRecord
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 _NUMBERS: Final = "numbers"
 _SESSION: Final = "session"
 _COMMITTED: Final = "committed"
+_BOUND: Final = "bound"
 _VECTOR: Final = ".f32"
 _LONGEST: Final = 1 << 20
 
@@ -70,6 +73,26 @@ class RunRecords:
         self._keep_numbers(session, number, attempt)
         return attempt
 
+    def bind(self, number: int, sites: tuple[SiteId, ...]) -> None:
+        """Shares for the sum over ``sites`` may be asked for in round ``number``; durable on return."""
+        writer = Writer().u32(number)
+        for site in sites:
+            writer.variable(site.encode())
+        self.store.commit({_BOUND: writer.bytes()})
+
+    def bound(self, number: int) -> tuple[SiteId, ...]:
+        """The survivor set that round ``number`` is bound to; empty while shares were not asked for."""
+        found = self.store.get(_BOUND)
+        if found is None:
+            return ()
+        reader = Reader(found, "stored survivor set", "WR-1714")
+        if reader.u32() != number:
+            return ()
+        sites: list[SiteId] = []
+        while not reader.at_end:
+            sites.append(SiteId(reader.variable(_LONGEST).decode()))
+        return tuple(sites)
+
     def _numbers(self) -> tuple[int, int, int]:
         found = self.store.get(_NUMBERS)
         if found is None:
@@ -78,7 +101,8 @@ class RunRecords:
         return reader.u32(), reader.u32(), reader.u32()
 
     def _keep_numbers(self, session: int, number: int, attempt: int) -> None:
-        self.store.commit({_NUMBERS: Writer().u32(session).u32(number).u32(attempt).bytes()})
+        """The attempt before, if its survivor set was fixed, is over: its sum is about to be replaced."""
+        self.store.commit({_NUMBERS: Writer().u32(session).u32(number).u32(attempt).bytes(), RECORD: None})
 
     # The session
 
@@ -132,7 +156,7 @@ class RunRecords:
             "history": asdict(committed.history),
             "selector": {"round": selector.round, "best": repr(selector.best)},
         }
-        self.store.commit({_COMMITTED: json.dumps(fields).encode(), RECORD: None})
+        self.store.commit({_COMMITTED: json.dumps(fields).encode(), RECORD: None, _BOUND: None})
         self.store.forget_vectors(frozenset(vectors), _VECTOR)
 
 

@@ -26,8 +26,8 @@ class RoundRecord:
         round: Its number, from 1.
         sites: Sites whose updates are in the sum.
         dropped: Sites left out, with the reason in words.
-        samples: Training samples consumed by all sites together.
-        train_loss: Mean over samples; None when no sample was consumed.
+        samples: Training samples consumed by all sites together; None in private mode, where nobody tells.
+        train_loss: Mean over samples, in private mode over sites; None when no sample was consumed.
         train_seconds: Longest time in training steps if sites run side by side, else their sum;
             the runtime decides, see :attr:`seconds`. None in private mode, where no site tells its time.
         seconds: Wall-clock time of the round.
@@ -41,7 +41,7 @@ class RoundRecord:
     round: RoundNumber
     sites: tuple[SiteId, ...]
     dropped: Mapping[SiteId, str]
-    samples: int
+    samples: int | None
     train_loss: float | None
     train_seconds: float | None
     seconds: float
@@ -54,19 +54,15 @@ class RoundRecord:
 
 @dataclass(frozen=True, slots=True)
 class MeanValidation:
-    """All that a secure sum says of a validation: means over the sites that gave a number.
+    """All that a secure sum says of a validation: the mean over the sites of the sum.
 
     Attributes:
         loss: Unweighted mean over ``sites`` sites.
-        metric: Unweighted mean over ``metric_sites`` sites; None when no site has one.
-        sites: How many sites gave a loss, 1 or more.
-        metric_sites: How many sites gave a metric.
+        sites: How many sites gave one, 1 or more.
     """
 
     loss: float
-    metric: float | None
     sites: int
-    metric_sites: int
 
 
 @dataclass(frozen=True, slots=True)

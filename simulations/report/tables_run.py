@@ -84,10 +84,10 @@ def work_table(lookup: Lookup) -> Table | None:
         if not places:
             continue
         seconds = _total(lookup, places, "seconds")
-        training = _training_seconds(lookup, places)
-        samples = _total(lookup, places, "samples")
+        training = _told(lookup, places, "train_seconds")
+        samples = _told(lookup, places, "samples")
         sent = [_sent(lookup, arm, places, field) for field in ("bytes_up", "bytes_down")]
-        rows.append((text(arm_name(arm), "arm"), Cell((samples,)), Cell((seconds,)), training, *sent))
+        rows.append((text(arm_name(arm), "arm"), samples, Cell((seconds,)), training, *sent))
     if not rows:
         return None
     return Table(
@@ -105,16 +105,19 @@ def work_table(lookup: Lookup) -> Table | None:
     )
 
 
-def _training_seconds(lookup: Lookup, places: list[int]) -> Cell:
-    """A dash for a private federation, whose hospitals do not tell how long they trained."""
-    if any(lookup.results.rounds[place].train_seconds is None for place in places):
+def _told(lookup: Lookup, places: list[int], field: str) -> Cell:
+    """A sum over rounds; a dash for a private federation, whose hospitals tell nobody."""
+    if any(getattr(lookup.results.rounds[place], field) is None for place in places):
         return text(DASH, "none")
-    return Cell((_total(lookup, places, "train_seconds"),))
+    return Cell((_total(lookup, places, field),))
 
 
 def _without_times(lookup: Lookup) -> str:
     if any(row.train_seconds is None for row in lookup.results.rounds):
-        return " Hospitals of a private federation do not tell how long they trained."
+        return (
+            " Hospitals of a private federation do not tell how many images they trained on, nor how long. Models of "
+            "hospitals too few for a secure sum were trained in open mode, as the researcher's baselines."
+        )
     return ""
 
 

@@ -64,13 +64,17 @@ def _losses(row: Round) -> dict[str, float]:
 
 
 def _metrics(row: Round) -> dict[str, float | None]:
-    return row.validation_metric if row.validation_mean is None else {MEAN: row.validation_mean.metric}
+    """By hospital; private mode has none, because it is undefined at some hospitals."""
+    return row.validation_metric
 
 
 def _how_to_read(rounds: dict[str, list[Round]]) -> str:
     federated = rounds.get(FEDERATED, [])
     if any(row.validation_mean is not None for row in federated):
-        return "The federation is private: what single hospitals found is known to nobody else. "
+        return (
+            "The federation is private: what single hospitals found is known to nobody else, and of all of them "
+            "together the mean loss alone. "
+        )
     return _READ if federated else ""
 
 
