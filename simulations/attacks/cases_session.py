@@ -141,7 +141,7 @@ CASES: Final = (
         "a session goes on although the sites have accepted a newer roster, without a site that colludes",
         roster_replaced,
         "WR-1702",
-        ("roster", "certificate"),
+        ("roster", "cohort", "certificate"),
         setting=Setting.with_one,
     ),
     Case(
