@@ -44,7 +44,7 @@ def _gains(by_case: list[tuple[str, list[CaseResult]]]) -> list[str]:
     cases = {case for case, gain in gains if gain == usual}
     rest = dict.fromkeys((case, gain) for case, gain in gains if gain != usual)
     return [
-        f"Without their rules {len(cases)} of {len(by_case)} get {usual}; the others:",
+        f"Without their rules {len(cases)} of {len(by_case)} get {usual}" + ("; the others:" if rest else "."),
         *(f"  {case}: {gain}" for case, gain in rest),
     ]
 
