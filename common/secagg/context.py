@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,8 @@ HASH: Final = 32
 
 NAME_BYTES: Final = 256
 """Longest name or identifier in a statement."""
+
+_SITE: Final = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 
 _STRENGTHS: Final = (Strength.ACTIVE, Strength.SEMI_HONEST)
 
@@ -116,7 +119,7 @@ class SessionContext:
             raise WardroundError("WR-1701", "The session has an unknown strength.")
         if sites > LARGEST_COHORT:
             raise WardroundError("WR-1704", f"The cohort has {sites} sites; {LARGEST_COHORT} is the most.")
-        cohort = tuple(SiteId(_text(reader)) for _ in range(sites))
+        cohort = tuple(_site(reader) for _ in range(sites))
         reader.end()
         return cls(
             consortium=consortium,
@@ -247,6 +250,13 @@ def digest_bytes(named: str) -> bytes:
 
 def _hash(purpose: bytes, content: bytes) -> bytes:
     return hashlib.sha256(b"wardround/secagg/" + purpose + b"\x00" + content).digest()
+
+
+def _site(reader: Reader) -> SiteId:
+    name = _text(reader)
+    if not _SITE.fullmatch(name):  # it is shown to people and written to logs
+        raise WardroundError("WR-1701", "A site of the session has a name that no site can have.")
+    return SiteId(name)
 
 
 def _text(reader: Reader) -> str:

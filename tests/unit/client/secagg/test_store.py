@@ -171,7 +171,18 @@ def test_what_is_erased_is_not_left_in_the_file(path: Path) -> None:
         store.commit({"key": secret})
         store.commit({"key": b"new"})
     assert secret not in path.read_bytes()
-    assert [item.name for item in path.parent.iterdir()] == [path.name]
+    for left in path.parent.iterdir():  # the journal of changes stays, emptied
+        assert secret not in left.read_bytes()
+
+
+def test_what_is_erased_is_not_left_in_the_journal_while_the_store_is_open(path: Path) -> None:
+    secret = os.urandom(300)
+    with files(path) as store:
+        store.commit({"key": secret})
+        store.commit({"key": None})
+        journal = path.with_name(f"{path.name}-journal")
+        assert journal.exists()
+        assert secret not in journal.read_bytes()
 
 
 def test_a_process_that_is_killed_leaves_the_old_or_the_new_records(path: Path) -> None:

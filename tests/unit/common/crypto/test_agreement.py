@@ -35,7 +35,14 @@ def vectors(root: Path) -> list[dict[str, Any]]:
 def test_shared_secrets_agree_with_rfc_7748(vectors: list[dict[str, Any]]) -> None:
     for vector in vectors:
         key = AgreementKey(bytes.fromhex(vector["private"]))
-        assert key.shared(bytes.fromhex(vector["peer"])).hex() == vector["shared"]
+        peer = bytes.fromhex(vector["peer"])
+        if int.from_bytes(peer, "little") < P:
+            assert key.shared(peer).hex() == vector["shared"]
+        else:  # RFC 7748 ignores the top bit; here a point has one encoding
+            reduced = int.from_bytes(peer, "little") % 2**255
+            assert key.shared(reduced.to_bytes(32, "little")).hex() == vector["shared"]
+            with pytest.raises(ValueError, match="one encoding"):
+                key.shared(peer)
         assert vector["public"] in (None, key.public.hex())
 
 
@@ -49,7 +56,7 @@ def test_both_sides_compute_the_same() -> None:
 def test_a_peer_of_low_order_is_refused(point: int) -> None:
     key = AgreementKey.generate(os.urandom)
     assert len(key.shared((9).to_bytes(32, "little"))) == 32
-    with pytest.raises(ValueError, match="low order"):
+    with pytest.raises(ValueError, match="low order" if point < P else "one encoding"):
         key.shared(point.to_bytes(32, "little"))
 
 

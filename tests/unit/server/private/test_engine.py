@@ -13,9 +13,12 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.roster import Member, Roster
 from wardround.common.rounds.encodings import encoding_of
+from wardround.common.secagg.coordinator_attempt import RECORD
+from wardround.common.secagg.coordinator_record import CoordinatorRecord
 from wardround.common.secagg.coordinator_session import offer
 from wardround.common.secagg.encoding import DecodedSum
 from wardround.common.secagg.masks import add_masks
+from wardround.common.secagg.messages import Survivors, packet_bytes
 from wardround.common.secagg.parameters import Threshold
 from wardround.common.study import build_study
 from wardround.common.vector import Entry, Layout
@@ -70,9 +73,9 @@ def engine(folder: Path, plan: Study) -> PrivateEngine:
 
 
 def opened(total: tuple[float, float], weight: int, loss: float = 0.5, **changes: Any) -> Opened:
-    """A sum over three sites; each gave a loss, two a metric."""
-    scalars = {"samples": 30.0, "training_loss": 15.0, "validation_loss": 3 * loss, "validation_metric": 1.5}
-    counts = {"samples": 3, "training_loss": 3, "validation_loss": 3, "validation_metric": 2} | changes
+    """A sum over three sites; each gave both losses."""
+    scalars = {"training_loss": 1.5, "validation_loss": 3 * loss}
+    counts = {"training_loss": 3, "validation_loss": 3} | changes
     decoded = DecodedSum(np.array(total, dtype=np.float32), weight, scalars, counts)
     return Opened(decoded, SITES[:3], {}, {SITES[0]: "no answer"})
 
@@ -82,14 +85,14 @@ def test_a_round_steps_by_the_weighted_mean_and_is_recorded(tmp_path: Path) -> N
     attempt = run.begin()
     record = run.commit(attempt.context, opened((0.3, -0.6), 300), ("too few",), COST)
     np.testing.assert_allclose(run.committed.model, [1 + 0.3 / 0.3, 1 - 0.6 / 0.3], rtol=1e-6)
-    assert (record.samples, record.train_loss, record.train_seconds) == (30, 0.5, None)
+    assert (record.samples, record.train_loss, record.train_seconds) == (None, 0.5, None)
     assert (record.seconds, record.bytes_up, record.bytes_down) == (1.5, 100, 200)
     assert record.dropped == {"d": "not in the session: not connected"}
     assert (record.sites, record.silent, record.failed) == (SITES[:3], {"a": "no answer"}, ("too few",))
     (validation,) = run.committed.history.validations
     assert (validation.round, validation.mean_loss) == (0, 0.5)
     assert validation.mean is not None
-    assert (validation.mean.metric, validation.mean.metric_sites) == (0.75, 2)
+    assert validation.mean.sites == 3
 
 
 def test_equal_weights_have_a_cap_of_one(tmp_path: Path) -> None:
@@ -182,10 +185,37 @@ def test_a_validation_that_no_site_could_make_is_not_noted(tmp_path: Path) -> No
     run = engine(tmp_path, study())
     run.commit(run.begin().context, opened((0.1, 0.1), 100, validation_loss=0), (), COST)
     assert run.committed.history.validations == ()
-    run.commit(run.begin().context, opened((0.1, 0.1), 100, validation_metric=0), (), COST)
+    run.commit(run.begin().context, opened((0.1, 0.1), 100), (), COST)
     (found,) = run.committed.history.validations
-    assert found.mean is not None
-    assert (found.mean.metric, found.mean_loss < math.inf) == (None, True)
+    assert found.mean_loss < math.inf
+
+
+def test_a_round_stays_bound_to_the_sites_that_were_asked_for_shares(tmp_path: Path) -> None:
+    run = engine(tmp_path, study())
+    run.begin()
+    assert run.asked == run.cohort
+    run.bind(SITES[:3])
+    restarted = engine(tmp_path, study())
+    assert restarted.asked == SITES[:3]
+    restarted.commit(restarted.begin().context, opened((0.1, 0.1), 100), (), COST)
+    assert restarted.asked == restarted.cohort
+
+
+def test_a_failure_while_a_later_attempt_is_fixed_does_not_stop_the_run(tmp_path: Path) -> None:
+    """Its sum replaces the earlier attempt's before its record does."""
+    run = engine(tmp_path, study())
+    first = run.begin()
+    sums = np.zeros(run.encoding.size, dtype=run.encoding.ring.dtype)
+    packets = {1: bytes(packet_bytes(3)), 2: bytes(packet_bytes(3))}
+    survivors = Survivors(first.context.digest, (0,), bytes(32))
+    record = CoordinatorRecord(first.context, survivors, {0: (bytes(32),) * 3}, {0: packets})
+    store = FolderStore(tmp_path)
+    store.keep_sum(first.context.digest.hex(), sums)
+    store.commit({RECORD: record.encode()})
+    assert engine(tmp_path, study()).pending() is not None  # it could be gone on with
+    second = engine(tmp_path, study()).begin()
+    FolderStore(tmp_path).keep_sum(second.context.digest.hex(), sums)
+    assert engine(tmp_path, study()).pending() is None
 
 
 def test_damaged_records_are_refused(tmp_path: Path) -> None:
