@@ -68,13 +68,20 @@ class Stage:
         self.hospitals[name].restart()
         self.exchanges.append(Exchange(name, "restart", b"", b"", b""))
 
+    def copy(self) -> Stage:
+        """The same stage on its own from here on, as after a restart of all hospitals."""
+        other = Stage()
+        other.exchanges = list(self.exchanges)
+        other.hospitals = {name: one.copy(one.spec.off) for name, one in self.hospitals.items()}
+        return other
+
     def fork(self, off: tuple[str, ...]) -> Stage:
-        """The same stage on its own from here on, with other rules switched off at the honest hospitals.
+        """A copy with other rules switched off at the honest hospitals.
 
         Meant for a stage where nothing was refused: there the rules have changed no answer.
         """
-        other = Stage()
-        other.exchanges = list(self.exchanges)
-        for name, hospital in self.hospitals.items():
-            other.hospitals[name] = hospital.copy(ANYTHING_GOES if hospital.spec.off == ANYTHING_GOES else off)
+        other = self.copy()
+        for name, one in self.hospitals.items():
+            if one.spec.off != ANYTHING_GOES:
+                other.hospitals[name] = one.copy(off)
         return other

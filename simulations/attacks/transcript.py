@@ -6,12 +6,12 @@ JSON lines, in this order:
 2. ``{"shared": name, "content": …}`` for rosters and terms, which most hospitals have in common, and
    ``{"hospital": name, "spec": {…}}`` for each hospital: with the messages, all that its answers follow from, the
    seed of its randomness included;
-3. ``{"blob": name, "hex": …}`` for long messages that are sent more than once;
-4. ``{"to": hospital, "step": …, "message": [parts], "model": [parts], "answer": …}`` for each message, numbered
+3. ``{"to": hospital, "step": …, "message": [parts], "model": [parts], "answer": …}`` for each message, numbered
    from 0. A part is hex digits, ``{"blob": name}``, or ``{"answer": number, "at": …, "bytes": …}``: a piece of what
-   a hospital answered before, which is how packets travel. An answer is hex digits, or its SHA-256 and length
+   a hospital answered before, which is how packets travel. ``{"blob": name, "hex": …}`` stands before the first of
+   several messages that are or hold the same long content. An answer is hex digits, or its SHA-256 and length
    if it is long, or ``{"refused": code, "words": …}``;
-5. ``{"outcome": …}``.
+4. ``{"outcome": …}``.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from wardround.common.errors import WardroundError
@@ -41,6 +42,7 @@ LONG: Final = 200
 
 _PREFIX: Final = 64
 _SHARED: Final = ("roster", "terms")
+_JOINING: Final = ("advertise", "join")
 
 Line = dict[str, Any]
 
@@ -67,8 +69,7 @@ def write_transcript(path: Path, stage: Stage, header: Mapping[str, Any], outcom
     """Write what happened on a stage."""
     lines: list[Line] = [{"transcript": FORMAT, **header}]
     lines += _hospitals(stage)
-    writer = _Writer(stage.exchanges)
-    lines += [*writer.blobs(), *writer.messages(), {"outcome": dict(outcome)}]
+    lines += [*_Writer(stage.exchanges).lines(), {"outcome": dict(outcome)}]
     path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
 
 
@@ -78,24 +79,59 @@ def replay(path: Path) -> Replay:
     Raises:
         ValueError: It is not a transcript.
     """
-    lines = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
+    written = path.read_text(encoding="utf-8").splitlines()
+    lines = [json.loads(line) for line in written]
     if not lines or lines[0].get("transcript") != FORMAT:
         raise ValueError("this is not a transcript")
-    stage = Stage()
+    later = next((place for place, line in enumerate(lines) if line.get("step", "join") not in _JOINING), len(lines))
+    joined = max(place for place in range(later) if "blob" not in lines[place]) + 1
+    begun = _played("\n".join(written[1:joined]))
+    return _play(begun.copy(), lines[joined:]).result
+
+
+def _play(play: _Play, lines: list[Line]) -> _Play:
+    for line in lines:
+        if "blob" in line:
+            play.blobs[line["blob"]] = bytes.fromhex(line["hex"])
+        if "to" in line:
+            play.send(line)
+    return play
+
+
+@lru_cache(maxsize=4)
+def _played(written: str) -> _Play:
+    """The hospitals of a transcript when all have joined; many transcripts begin alike."""
+    lines = [json.loads(line) for line in written.splitlines()]
     shared = {line["shared"]: line["content"] for line in lines if "shared" in line}
+    stage = Stage()
     for line in lines:
         if "hospital" in line:
             spec = line["spec"] | {part: shared[line["spec"][part]] for part in _SHARED}
             stage.admit(line["hospital"], HospitalSpec.from_json(spec))
-    blobs = {line["blob"]: bytes.fromhex(line["hex"]) for line in lines if "blob" in line}
-    answers: list[bytes] = []
-    differing = []
-    for number, line in enumerate(line for line in lines if "to" in line):
-        answer, told = _again(stage, line, blobs, answers)
-        answers.append(answer)
+    return _play(_Play(stage, {}, [], []), lines)
+
+
+@dataclass(frozen=True, slots=True)
+class _Play:
+    """Fresh hospitals, and what they have answered so far."""
+
+    stage: Stage
+    blobs: dict[str, bytes]
+    answers: list[bytes]
+    differing: list[int]
+
+    def copy(self) -> _Play:
+        return _Play(self.stage.copy(), dict(self.blobs), [*self.answers], [*self.differing])
+
+    def send(self, line: Line) -> None:
+        answer, told = _again(self.stage, line, self.blobs, self.answers)
         if told != line["answer"]:
-            differing.append(number)
-    return Replay(len(answers), tuple(differing))
+            self.differing.append(len(self.answers))
+        self.answers.append(answer)
+
+    @property
+    def result(self) -> Replay:
+        return Replay(len(self.answers), tuple(self.differing))
 
 
 def _hospitals(stage: Stage) -> list[Line]:
@@ -155,17 +191,18 @@ class _Writer:
         self._exchanges = exchanges
         self._packets: dict[bytes, tuple[int, int]] = {}
         self._sites: dict[str, int] = {}
+        self._written: set[bytes] = set()
         long = Counter(
             content for exchange in exchanges for content in (exchange.message, exchange.model) if len(content) > LONG
         )
         self._blobs = {content: f"b{number}" for number, (content, times) in enumerate(long.items()) if times > 1}
 
-    def blobs(self) -> Iterator[Line]:
-        for content, name in self._blobs.items():
-            yield {"blob": name, "hex": content.hex()}
-
-    def messages(self) -> Iterator[Line]:
+    def lines(self) -> Iterator[Line]:
         for number, exchange in enumerate(self._exchanges):
+            for content in (exchange.message, exchange.model):
+                if content in self._blobs and content not in self._written:
+                    self._written.add(content)
+                    yield {"blob": self._blobs[content], "hex": content.hex()}
             yield {
                 "to": exchange.hospital,
                 "step": exchange.step,

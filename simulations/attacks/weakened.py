@@ -7,7 +7,7 @@ the module that keeps them. Production never makes any of this: a test looks for
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from wardround.common.crypto.aead import seal
@@ -24,6 +24,7 @@ from wardround.common.secagg.site_checks import SiteChecks
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
+    from wardround.common.ids import SiteId
     from wardround.common.secagg.messages import Advert, Survivors
     from wardround.common.secagg.site_records import AttemptRecord, SessionRecord
 
@@ -96,9 +97,17 @@ class _AnySize(SessionContext):
 class _AnyCohort(Site):
     """Without :data:`LIMITS`."""
 
+    def __init__(self, site: SiteId, **arguments: Any) -> None:  # noqa: ANN401  # those of a site
+        super().__init__(site, **arguments)
+        if self._session is not None:
+            self._session = replace(self._session, context=_any_size(self._session.context))
+
     def _new_session(self, context: SessionContext) -> SessionRecord:
-        known = {name.name: getattr(context, name.name) for name in fields(SessionContext)}
-        return super()._new_session(_AnySize(**known))
+        return super()._new_session(_any_size(context))
+
+
+def _any_size(context: SessionContext) -> SessionContext:
+    return _AnySize(**{field.name: getattr(context, field.name) for field in fields(SessionContext)})
 
 
 class _AnyPoint(Site):
