@@ -67,6 +67,8 @@ class Contribution:
 
     def _validation(self) -> dict[str, float]:
         """How the model as received does on the site's validation patients, in rounds that validate."""
+        if self.study.split.validation == 0:
+            return {}
         if self.number <= self.study.training.rounds and not is_validated(self.study, self.number - 1):
             return {}
         found = self.hospital.validation(self.study, self.question)

@@ -10,6 +10,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
 from wardround.common.vector import Layout
+from wardround.common.wire.private import FINISHED
 from wardround.common.wire.records import pack_vector
 from wardround.server.private.attempt import AttemptRun, Failed, Opened
 from wardround.server.private.engine import PrivateEngine, Travelled
@@ -63,7 +64,9 @@ class PrivateCoordinator:
         self._initial = self.layout.flatten(state)
 
     def run(self) -> Committed:
-        """Run every round and the last validation.
+        """Run every round and the last validation; then the sites erase their keys.
+
+        A site that does not hear the end keeps them until it does: the run is not less finished for it.
 
         Raises:
             WardroundError: WR-1711 or WR-1713, a round could not be opened in all its attempts.
@@ -73,6 +76,7 @@ class PrivateCoordinator:
             self._round(engine)
         if self._study.split.validation > 0 and not self._is_validated(engine.committed):
             self._validate(engine)
+        self._exchange.ask(FINISHED, dict.fromkeys(engine.cohort, b""), lambda *_: None, group="end")
         return engine.committed
 
     def _engine(self) -> PrivateEngine:
