@@ -6,6 +6,8 @@ study that the site ever joined: a second run starts from the same model, so pol
 
 from __future__ import annotations
 
+import fcntl
+import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
@@ -90,11 +92,20 @@ def _subject(study: StudyId, run: StudyRunId) -> str:
     return f"{run} of {study}"
 
 
-def _studies(home: Home, study: StudyId) -> RecordStore:
+@contextmanager
+def _studies(home: Home, study: StudyId) -> Iterator[RecordStore]:
+    """The list of a study's runs, for one caller at a time: others wait."""
     path = home.path / FOLDER / "studies" / f"{study.removeprefix('sha256:')}.sqlite"
-    if not path.exists():
-        RecordStore.create(path, home.site, study)
-    return RecordStore(path, home.site, study)
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        if not path.exists():
+            RecordStore.create(path, home.site, study)
+        with RecordStore(path, home.site, study) as records:
+            yield records
+    finally:
+        os.close(folder)
 
 
 def _path(home: Home, run: StudyRunId) -> Path:

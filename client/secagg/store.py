@@ -13,8 +13,9 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 import sqlite3
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
@@ -80,14 +81,14 @@ class RecordStore:
 
     @classmethod
     def create(cls, path: Path, site: SiteId, subject: str) -> None:
-        """Make an empty file; it is whole before it has its name.
+        """Make an empty file; it is whole before it has its name. One that is there already stays.
 
         Raises:
             WardroundError: WR-1714, it cannot be written.
         """
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.unlink(missing_ok=True)
+        partial = path.with_name(f".{path.name}.{os.getpid()}.{secrets.token_hex(4)}")
+        journal = path.with_name(f"{partial.name}-journal")
         os.close(os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         try:
             with closing(sqlite3.connect(partial, isolation_level=None)) as database:
@@ -99,8 +100,13 @@ class RecordStore:
                 database.execute("COMMIT")
         except sqlite3.Error as error:
             raise WardroundError("WR-1714", f"{path.name} cannot be made ({_error_name(error)}).") from error
-        partial.replace(path)
-        sync_folder(path.parent)
+        else:
+            with suppress(FileExistsError):
+                path.hardlink_to(partial)
+            sync_folder(path.parent)
+        finally:
+            for left in (partial, journal):
+                left.unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
