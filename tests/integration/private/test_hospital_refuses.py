@@ -17,7 +17,17 @@ from wardround.common.secagg.context import settings_digest
 from wardround.common.secagg.coordinator_session import offer
 from wardround.common.secagg.parameters import Strength, Threshold
 from wardround.common.wire.messages import Describe, Train, Validate
-from wardround.common.wire.private import ADVERTISE, CONFIRM, ENDED, JOIN, OPEN, UPLOAD, ProtocolMessage, ProtocolReply
+from wardround.common.wire.private import (
+    ADVERTISE,
+    CONFIRM,
+    ENDED,
+    FINISHED,
+    JOIN,
+    OPEN,
+    UPLOAD,
+    ProtocolMessage,
+    ProtocolReply,
+)
 from wardround.common.wire.records import FIELDS, pack, pack_vector, unpack
 from wardround.simulations.hospitals import consortium_roster
 
@@ -182,7 +192,7 @@ def test_replies_hold_the_site_and_bytes_of_the_protocol_alone(tmp_path: Path) -
     grid.after = after
     consortium.coordinate(grid)
     assert kinds.pop("query.hello") == {"site"}
-    assert set(kinds) == {ADVERTISE, JOIN, UPLOAD, CONFIRM, OPEN}
+    assert set(kinds) == {ADVERTISE, JOIN, UPLOAD, CONFIRM, OPEN, FINISHED}
     assert all(fields == {"site", "content"} == set(ProtocolReply.model_fields) for fields in kinds.values())
 
 
