@@ -10,7 +10,9 @@ from fakes.private_runs import Consortium, Oracle, WatchedGrid, private_scenario
 
 from wardround.client import app as hospital_app
 from wardround.common.errors import WardroundError
-from wardround.common.ids import SiteId
+from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.wire.private import JOIN, ProtocolMessage
+from wardround.common.wire.records import pack
 from wardround.simulations.faults import Fault
 
 if TYPE_CHECKING:
@@ -292,3 +294,25 @@ def test_a_round_with_fewer_sites_than_the_study_asks_for_is_not_opened(tmp_path
     control = Consortium.of(private_scenario(5, rounds=2, aggregation={"min_sites": 4}), tmp_path / "control")
     history, _ = run(control, faults(("site1", 2, "upload", None)))
     assert set(history["rounds"][1]["dropped"]) == {"site1"}
+
+
+# The end
+
+
+def test_hospitals_leave_a_finished_run_and_erase_its_secrets(tmp_path: Path) -> None:
+    consortium = Consortium.of(private_scenario(3, rounds=2), tmp_path)
+    grid, _ = watched(consortium)
+    stopping(grid, MESSAGES - 3)  # everything but the end
+    with pytest.raises(StoppedError):
+        consortium.coordinate(grid)
+    folder = consortium.homes[SiteId("site0")] / "secagg"
+    assert {path.suffix for path in folder.glob("run.*")} >= {".sqlite", ".update"}
+    consortium.coordinate(grid)
+    left = {path.name for path in folder.glob("run.*")} - {"run.sqlite-journal"}
+    assert left == {"run.sqlite"}
+    assert consortium.journal("site0")[-1]["event"] == "left"
+    question = ProtocolMessage(study=consortium.study.id, run=StudyRunId("run"), seed=0, content=b"")
+    message = grid.create_message(pack(question), JOIN, grid.nodes[SiteId("site0")], "1")
+    (reply,) = grid.send_and_receive([message])
+    assert reply.has_error()
+    assert "WR-1706: This site has left the study run for good." in str(reply.error.reason)
