@@ -54,6 +54,7 @@ for byte. The command checks this; so does
 ```python
 from pathlib import Path
 from wardround.simulations.attacks.transcript import replay
+
 print(replay(Path("runs/attack-1/overlapping-lists-5.jsonl")).same)
 ```
 
