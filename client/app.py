@@ -1,7 +1,7 @@
 """The Flower ClientApp: wiring only.
 
 The node's configuration names the hospital's home folder. What the hospital refuses goes back as
-an error with its code; bugs are raised where they happen.
+an error with its code; of everything else, bugs and full disks, only that it happened leaves.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from flwr.app import Error, Message
 from flwr.clientapp import ClientApp
 
+from wardround.client.fault import HospitalFault, write_fault
 from wardround.client.home import SETTINGS, Home
 from wardround.client.hospital import Hospital, ResidentModel
 from wardround.client.secagg.wiring import register
@@ -55,12 +56,15 @@ def _answering(step: Callable[[Hospital, RecordDict], RecordDict]) -> Callable[[
 
     @wraps(step)
     def handler(message: Message, context: Context) -> Message:
+        home = str(context.node_config[HOME_KEY])
         try:
-            home = str(context.node_config[HOME_KEY])
             hospital = _hospital(home, _settings_version(home))
             return Message(step(hospital, message.content), reply_to=message)
         except WardroundError as error:
             return Message(Error(REFUSED, f"{error.code}: {error.what}"), reply_to=message)
+        except Exception as error:  # its text must not leave: Flower would send it
+            write_fault(home, error)
+            raise HospitalFault from error
 
     return handler
 

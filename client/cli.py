@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from wardround.client.data.samples import DataSet
     from wardround.common.study import Study
 
-app = typer.Typer(help="What a hospital runs: look after its data sets.", no_args_is_help=True)
+app = typer.Typer(help="What a hospital runs: look after its data sets and private runs.", no_args_is_help=True)
 data_app = typer.Typer(help="The hospital's data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
 
@@ -39,6 +39,24 @@ def check(
         typer.echo(json.dumps(answer, ensure_ascii=False))
     else:
         _show(data, report)
+
+
+@app.command()
+def leave(
+    run: Annotated[str, typer.Argument(help="The study run, as in the name of its file in secagg/.")],
+    home: Annotated[Path, typer.Option(help="The hospital's home folder.")],
+) -> None:
+    """Leave a private study run for good and erase its keys and sealed updates.
+
+    For runs that never came to their end, and after records were damaged or restored from a backup. The coordinator
+    hears of it when it asks next.
+    """
+    from wardround.client.home import Home
+    from wardround.client.secagg.runs import leave_run
+    from wardround.common.ids import StudyRunId
+
+    leave_run(Home(home), StudyRunId(run))
+    typer.echo(f"Left {run}: its keys and sealed updates are erased, and nothing of it is answered any more.")
 
 
 def _read_study(path: Path) -> Study:

@@ -160,6 +160,7 @@ class Hospital:
     def score(self, question: Score, vector: Vector) -> Scored:
         """Score the model patient by patient; the table stays in the run's folder at this site."""
         study = self.study(question)
+        check_policy(study, self.home.policy)
         if study.private:
             self.home.policy.check_scoring()
         data = self.data(study)

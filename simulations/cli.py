@@ -71,6 +71,8 @@ def simulate(
     """Run a study on virtual hospitals on this machine, with all baselines, and write a report."""
     if (study is None) == (resume is None):
         raise typer.BadParameter("give either a study or --resume RUN")
+    if resume is not None and settings:
+        raise typer.BadParameter("--set changes a new run; --resume goes on with the settings that the run has")
     from wardround.simulations import bounds
     from wardround.simulations.experiment import new_request
     from wardround.simulations.run_folder import free_folder, read_request
@@ -192,7 +194,7 @@ def attack(
         typer.echo(report.model_dump_json())
     else:
         show_attack(report)
-    if not report.holds:
+    if not report.holds or not report.cases:
         raise typer.Exit(1)
 
 

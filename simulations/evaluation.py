@@ -17,6 +17,7 @@ from wardround.common.wire.messages import Score, Scored
 from wardround.common.wire.records import pack_vector
 from wardround.server.exchange import ask, expect
 from wardround.simulations.grid import InProcessGrid
+from wardround.simulations.hospitals import VIRTUAL_POLICY
 from wardround.simulations.job import load_model
 from wardround.simulations.results import Metric, Model, Results, StudySummary
 from wardround.simulations.statistics import metric_rows
@@ -48,7 +49,7 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
     if out.exists() and not _may_be_filled(out):
         raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
     registered = RegisteredData(manifest=manifest.resolve(), root=None if root is None else root.resolve())
-    home = create_home(out / HOSPITAL, site, [registered], device=device, threads=1)
+    home = create_home(out / HOSPITAL, site, [registered], device=device, threads=1, policy=VIRTUAL_POLICY)
     home.approve(study)
     data = open_site_data([registered], study, home.path)  # refused here with the code of what is wrong
     grid = InProcessGrid({site: home.path})

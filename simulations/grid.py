@@ -20,6 +20,7 @@ from flwr.supercore.run import Run  # the only private module of Flower imported
 
 from wardround.client.app import HOME_KEY
 from wardround.client.app import app as hospital_app
+from wardround.client.fault import HospitalFault
 from wardround.simulations.faults import NO_ANSWER
 
 if TYPE_CHECKING:
@@ -147,7 +148,10 @@ class InProcessGrid(Grid):
         if any(fault.covers(site, kind, group) for fault in self._faults):
             reply = FlowerMessage(Error(SILENT, NO_ANSWER), reply_to=message)
         else:
-            reply = hospital_app(message, self._contexts[node])
+            try:
+                reply = hospital_app(message, self._contexts[node])
+            except HospitalFault as fault:  # on one machine its user may see what happened
+                raise fault.__cause__ or fault from None
         if self._observer is not None:
             self._observer(Handled(site, kind, group, time.perf_counter() - begin))
         return reply

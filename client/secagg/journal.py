@@ -7,6 +7,7 @@ why training failed) and, in words, how attempts ended.
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -19,5 +20,6 @@ def note(home: Home, run: str, event: str, **facts: str | float | list[str]) -> 
     """Append a line."""
     folder = home.run_folder(run)
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / JOURNAL).open("a", encoding="utf-8") as file:
+    descriptor = os.open(folder / JOURNAL, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    with os.fdopen(descriptor, "a", encoding="utf-8") as file:
         file.write(json.dumps({"event": event, **facts}, ensure_ascii=False) + "\n")

@@ -11,6 +11,7 @@ import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
+from wardround.client.home import write_atomically
 from wardround.client.secagg.optimizer_state import erase_states
 from wardround.client.secagg.store import RecordStore, SiteFiles
 from wardround.common.errors import WardroundError
@@ -78,6 +79,24 @@ def erase_run(files: SiteFiles) -> None:
     erase_states(files)
 
 
+def leave_run(home: Home, run: StudyRunId) -> None:
+    """Leave a run for good, whatever state its records are in: its secrets are erased, its name stays taken.
+
+    Raises:
+        WardroundError: WR-1706, there is no such run here; WR-1714, its records cannot be written.
+    """
+    path = _path(home, run)
+    if path.parent != home.path / FOLDER or not path.is_file():
+        raise WardroundError("WR-1706", f"This site keeps nothing of a run {run!r}.")
+    left = [path.with_suffix(".update"), *path.parent.glob(f"{path.stem}.optimizer.*")]
+    try:
+        for file in left:
+            file.unlink(missing_ok=True)
+        write_atomically(path, b"", mode=0o600)
+    except OSError as error:
+        raise WardroundError("WR-1714", f"{path.name} cannot be written ({type(error).__name__}).") from error
+
+
 def joined_runs(home: Home, study: StudyId) -> frozenset[StudyRunId]:
     """Every run of a study that this site ever joined."""
     with _studies(home, study) as records:
@@ -96,7 +115,8 @@ def _subject(study: StudyId, run: StudyRunId) -> str:
 def _studies(home: Home, study: StudyId) -> Iterator[RecordStore]:
     """The list of a study's runs, for one caller at a time: others wait."""
     path = home.path / FOLDER / "studies" / f"{study.removeprefix('sha256:')}.sqlite"
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for made in (home.path / FOLDER, path.parent):  # names of runs and studies are nobody else's
+        made.mkdir(exist_ok=True, mode=0o700)
     folder = os.open(path.parent, os.O_RDONLY)
     try:
         fcntl.flock(folder, fcntl.LOCK_EX)

@@ -80,7 +80,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "too few sites for a secure sum",
         "Fewer sites reached this stage than a secure sum needs, so it was not opened. No update, and no sum of "
         "updates, was learned by anyone.",
-        "Read which sites were missing and mend them; the round is tried again with the same updates.",
+        "Read which sites were missing and mend them; then go on with the run (wardround simulate --resume RUN): the "
+        "round is tried again with the same updates.",
     ),
     ErrorPage(
         "WR-1712",
@@ -101,7 +102,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "secure aggregation state is not usable",
         "The stored state of a study run is missing, damaged, or belongs to another site or release. Going on "
         "without it could use a mask twice.",
-        "Restore the site's home folder whole, or let the site join a new session; never copy the state by hand.",
+        "A hospital leaves the run (wardround hospital leave) and joins the next one; it never puts an older copy of "
+        "these records back, because a site that forgot what it opened can be made to open again. A coordinator ends "
+        "the run and starts a new one.",
     ),
     ErrorPage(
         "WR-1715",

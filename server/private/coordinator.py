@@ -109,7 +109,8 @@ class PrivateCoordinator:
         self._exchange.bytes_up = self._exchange.bytes_down = 0
         context, found, failed = self._open(engine)
         if isinstance(found, Failed):
-            raise WardroundError(found.code, f"{found.words} Attempts of this round: {len(failed) + 1}.")
+            tries = len(failed) + 1
+            raise WardroundError(found.code, f"{found.words} The run stops here, after {tries} tries in a row.")
         seconds = time.perf_counter() - begin
         engine.commit(context, found, failed, Travelled(seconds, self._exchange.bytes_up, self._exchange.bytes_down))
 

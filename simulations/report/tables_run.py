@@ -173,12 +173,31 @@ def digest_table(lookup: Lookup) -> Table:
     return Table("SHA-256 digests: the same digest means the same content.", ("What", "Digest"), rows, texts=(0, 1))
 
 
+def _secure_sum(lookup: Lookup) -> tuple[Sentence, ...]:
+    """What the coordinator of a private federation saw; nothing in open mode."""
+    study = lookup.study
+    if not study.private:
+        return ()
+    secure = ("aggregation", "secure")
+    strength = f"The federation was private ({study.secure.strength}): "
+    seen = "the coordinator saw sums over hospitals, never one hospital's update, even with "
+    return (
+        (
+            strength + seen,
+            whole(study.colluding, pointer(*secure, "colluding", file="study.json")),
+            " hospitals on its side. Updates travelled as integers of ",
+            whole(study.ring_bits, pointer(*secure, "ring_bits", file="study.json")),
+            " bits.",
+        ),
+    )
+
+
 def privacy(lookup: Lookup) -> tuple[Sentence, ...]:
     """What the run promises each site's patients."""
     rows = lookup.results.privacy
     bounded = [(place, row) for place, row in enumerate(rows) if row.epsilon is not None]
     if not bounded:
-        return ((_NO_PRIVACY,),)
+        return (*_secure_sum(lookup), (_NO_PRIVACY,))
     sentences: list[Sentence] = []
     for place, row in bounded:
         epsilon = fixed(row.epsilon or 0.0, pointer("privacy", place, "epsilon"), places=2)

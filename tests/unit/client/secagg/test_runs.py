@@ -11,7 +11,7 @@ import pytest
 
 from wardround.client.home import Home, RegisteredData, create_home
 from wardround.client.policy import Policy
-from wardround.client.secagg.runs import joined_runs, joining, run_files
+from wardround.client.secagg.runs import joined_runs, joining, leave_run, run_files
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 
@@ -100,3 +100,23 @@ def test_a_run_that_was_never_offered_has_no_records(tmp_path: Path) -> None:
     home = home_of(tmp_path)
     with pytest.raises(WardroundError, match="WR-1706"), run_files(home, STUDY, FIRST, os.urandom):
         pass
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_a_run_that_is_left_keeps_no_secret_and_its_name(tmp_path: Path, *, damaged: bool) -> None:
+    home = home_of(tmp_path)
+    assert join(home, FIRST) == ""
+    path = tmp_path / "secagg" / f"{FIRST}.sqlite"
+    beside = [path.with_suffix(suffix) for suffix in (".update", ".optimizer.3")]
+    for file in beside:
+        file.write_bytes(b"sealed")
+    if damaged:
+        path.write_bytes(b"no database")
+    leave_run(home, FIRST)
+    assert not any(file.exists() for file in beside)
+    assert b"first" not in path.read_bytes()
+    with pytest.raises(WardroundError, match="WR-1714"), run_files(home, STUDY, FIRST, os.urandom):
+        pass
+    assert (join(home, FIRST), join(home, SECOND)) == ("WR-1714", "WR-1712")
+    with pytest.raises(WardroundError, match=r"WR-1706.*'second'"):
+        leave_run(home, SECOND)
