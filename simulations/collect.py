@@ -11,6 +11,7 @@ import pandas as pd
 from wardround.client.data.report import data_report
 from wardround.client.data.split import Parts
 from wardround.client.home import write_atomically
+from wardround.simulations.clipping import clipping_warnings
 from wardround.simulations.job import load_model
 from wardround.simulations.results import Metric, Model, Privacy, Results, Round, StudySummary
 from wardround.simulations.statistics import metric_rows, test_rows
@@ -53,7 +54,7 @@ def collect_results(
         tests=test_rows(cases, request.study, arms, list(request.study.sites), list(scenario.sites)),
         rounds=rounds,
         privacy=[Privacy(site=site, unit="patient", epsilon=None, delta=None) for site in request.study.sites],
-        warnings=[*warnings, *_losses(rounds)],
+        warnings=[*warnings, *_losses(rounds), *clipping_warnings(jobs)],
         model=reported,
     )
     _write(run / "results.json", results.model_dump(mode="json", by_alias=True))
