@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.common.errors import data, device, evaluation, federation, run, secagg, study, training
+from wardround.common.errors import data, device, evaluation, federation, privacy, run, secagg, study, training
 from wardround.common.errors.page import ErrorPage
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ __all__ = ["REGISTRY", "ErrorPage", "WardroundError"]
 
 def _registry() -> dict[str, ErrorPage]:
     pages: dict[str, ErrorPage] = {}
-    for room in (study, data, training, federation, evaluation, run, device, secagg):
+    for room in (study, data, training, federation, evaluation, run, device, secagg, privacy):
         for page in room.PAGES:
             if page.code in pages:
                 message = f"error code {page.code} is defined twice"

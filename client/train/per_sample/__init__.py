@@ -1,0 +1,1 @@
+"""One gradient per patient from one backward pass."""

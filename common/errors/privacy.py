@@ -1,0 +1,109 @@
+"""WR-18xx: patient-level differential privacy and the privacy ledger."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wardround.common.errors.page import ErrorPage
+
+PAGES: Final[tuple[ErrorPage, ...]] = (
+    ErrorPage(
+        "WR-1801",
+        "epsilon cannot be reached",
+        "With the sampling rate, the rounds and the local steps of the study, no reasonable amount of noise keeps the "
+        "privacy loss within the epsilon and delta that it promises.",
+        "Raise privacy.epsilon, or lower training.rounds, privacy.local_steps or privacy.rate.",
+    ),
+    ErrorPage(
+        "WR-1802",
+        "sampling rate too small",
+        "With this rate a site expects fewer than one patient in a step, so that the step is nothing but noise.",
+        "Raise privacy.rate, or leave out sites with very few patients; privacy.patients is their public total.",
+    ),
+    ErrorPage(
+        "WR-1803",
+        "layer has no per-sample gradient",
+        "The model has a layer whose gradient cannot be taken patient by patient, or a weight that two layers share. "
+        "Without one gradient per patient no patient's influence can be bounded.",
+        "Use a model of the catalogue, or replace the layer that the message names.",
+    ),
+    ErrorPage(
+        "WR-1804",
+        "batch normalisation under differential privacy",
+        "Batch normalisation mixes the patients of a batch, so that one patient's influence cannot be bounded, and its "
+        "running statistics would leave the hospital without noise.",
+        "Use group or instance normalisation: [model.parameters] norm = 'group'.",
+    ),
+    ErrorPage(
+        "WR-1805",
+        "study does not fit differential privacy",
+        "A part of the study would use or give away something of the patients that is not paid for: weights by "
+        "patients, class weights, selection on validation patients, or a sum that is not secure.",
+        "Change the field that the message names, or leave out the [privacy] table.",
+    ),
+    ErrorPage(
+        "WR-1806",
+        "study seeds the noise",
+        "Whoever knows the seed of the noise can subtract it. Noise and patient sampling come from the hospital's "
+        "operating system and can be seeded by no study.",
+        "Remove the seed from the [privacy] table.",
+    ),
+    ErrorPage(
+        "WR-1807",
+        "privacy budget is not enough",
+        "The study would take some patients of this hospital beyond the limit that its admin has set, reservations of "
+        "other studies included. Nothing was trained and nothing was spent.",
+        "See wardround hospital ledger; wait until running studies have settled, ask for a study with a smaller "
+        "epsilon, or have the admin raise the limit with a reason.",
+    ),
+    ErrorPage(
+        "WR-1808",
+        "no limit on epsilon is set",
+        "This hospital has not said how much privacy loss its patients may bear, so no study with differential privacy "
+        "can be paid for.",
+        "A named admin sets it: wardround hospital ledger limit --epsilon 8 --delta 1e-5 --admin NAME --reason TEXT.",
+    ),
+    ErrorPage(
+        "WR-1809",
+        "study without differential privacy",
+        "A study without a [privacy] table, or without noise, costs its patients an unlimited epsilon. It is refused "
+        "wherever a limit is set, and by the default policy.",
+        "Give the study a [privacy] table, or allow such studies in policy.toml: without_privacy = true.",
+    ),
+    ErrorPage(
+        "WR-1810",
+        "data changed after the reservation",
+        "The study run's budget was reserved for other patients than the data set has now. Training on them would "
+        "spend a budget that was not checked.",
+        "Restore the data set, or settle the run and start a new one.",
+    ),
+    ErrorPage(
+        "WR-1811",
+        "ledger is damaged or was edited",
+        "The ledger's events do not fit together: one was changed, removed or added by something other than this "
+        "program, or the file is damaged. While that is so nothing is spent.",
+        "Restore the ledger from a backup with wardround hospital ledger restore; the restored ledger charges what may "
+        "have been spent since.",
+    ),
+    ErrorPage(
+        "WR-1812",
+        "ledger was rolled back",
+        "The ledger is older than one that this hospital has signed before: events that were spent are missing from "
+        "it. Going on would spend their budget a second time.",
+        "Find the newest ledger, or restore with wardround hospital ledger restore, which charges the worst case.",
+    ),
+    ErrorPage(
+        "WR-1813",
+        "ledger cannot be read or written",
+        "The ledger's file is missing, in use by another process, of another site or release, or the disk is full. No "
+        "study is trained that cannot be paid for durably.",
+        "Make the file readable and writable for the hospital agent, and free disk space.",
+    ),
+    ErrorPage(
+        "WR-1814",
+        "patient keys were made under another secret",
+        "The ledger knows its patients by keys made with patient.key, and that secret is another one now. Under new "
+        "keys every patient would look like a stranger whose budget is untouched.",
+        "Restore patient.key from the backup of this hospital.",
+    ),
+)

@@ -1,0 +1,1 @@
+"""Patient-level differential privacy without I/O: the mechanism, what it costs, and its noise."""
