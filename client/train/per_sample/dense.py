@@ -1,0 +1,91 @@
+"""Linear layers and embeddings."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
+from torch import nn
+from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
+
+from wardround.client.train.per_sample.layers import SimpleLayer, Step, register_layer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+
+class Linear(SimpleLayer):
+    """``[N, ..., C]`` to ``[N, ..., O]``; weight ``[O, C]``, bias ``[O]``."""
+
+    def forward(
+        self,
+        module: nn.Module,
+        inputs: Tensor,
+        parameters: Sequence[Tensor | None],
+        *options: Any,  # noqa: ANN401
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Multiply and add."""
+        del module, options
+        weight, bias = parameters
+        weight = cast("Tensor", weight)
+        return F.linear(inputs, weight, bias), (inputs, weight)
+
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Input by the batch; the weight is one matrix product for every unit."""
+        inputs, weight = step.kept
+        of_input = step.gradient @ weight if step.wants_input else None
+        after = step.gradient.reshape(step.units, -1, weight.shape[0])
+        found = {}
+        if "weight" in step.wanted:
+            found["weight"] = after.transpose(1, 2) @ inputs.reshape(step.units, -1, weight.shape[1])
+        if "bias" in step.wanted:
+            found["bias"] = after.sum(1)
+        return of_input, found
+
+
+class Embedding(SimpleLayer):
+    """Indices ``[N, ...]`` to ``[N, ..., D]``; weight ``[rows, D]``."""
+
+    parameters = ("weight",)
+    precision = "input"
+
+    def refusal(self, module: nn.Module) -> str | None:
+        """What changes weights in the forward pass or counts over the batch is refused."""
+        layer = cast("nn.Embedding", module)
+        if layer.max_norm is not None:
+            return "max_norm is not supported"
+        if layer.scale_grad_by_freq or layer.sparse:
+            return "scale_grad_by_freq and sparse are not supported"
+        return None
+
+    def forward(
+        self,
+        module: nn.Module,
+        inputs: Tensor,
+        parameters: Sequence[Tensor | None],
+        *options: Any,  # noqa: ANN401
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Look rows up."""
+        del module, options
+        return F.embedding(inputs, cast("Tensor", parameters[0])), (inputs,)
+
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+        """Every unit adds into rows of its own."""
+        layer = cast("nn.Embedding", step.module)
+        (inputs,) = step.kept
+        rows = layer.num_embeddings
+        index = inputs.reshape(step.units, -1) + rows * torch.arange(step.units, device=inputs.device).unsqueeze(1)
+        after = step.gradient.reshape(-1, layer.embedding_dim)
+        found = after.new_zeros(step.units * rows, layer.embedding_dim).index_add_(0, index.reshape(-1), after)
+        found = found.view(step.units, rows, -1)
+        if layer.padding_idx is not None:
+            found[:, layer.padding_idx] = 0
+        return None, {"weight": found}
+
+
+register_layer(nn.Linear, Linear())
+register_layer(NonDynamicallyQuantizableLinear, Linear())
+register_layer(nn.Embedding, Embedding())
