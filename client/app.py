@@ -16,8 +16,10 @@ from flwr.clientapp import ClientApp
 from wardround.client.fault import HospitalFault, write_fault
 from wardround.client.home import SETTINGS, Home
 from wardround.client.hospital import Hospital, ResidentModel
-from wardround.client.secagg.wiring import register
+from wardround.client.noisy import NoisyRounds
+from wardround.client.secagg.wiring import discreetly, register
 from wardround.common.errors import WardroundError
+from wardround.common.wire import noisy
 from wardround.common.wire.messages import Describe, Hello, HelloReply, Score, Train, Validate
 from wardround.common.wire.records import pack, pack_vector, unpack
 from wardround.common.wire.vectors import unpack_vector
@@ -107,6 +109,32 @@ def score(hospital: Hospital, content: RecordDict) -> RecordDict:
     """Score the model patient by patient; the table stays here."""
     question = unpack(Score, content)
     return pack(hospital.score(question, unpack_vector(content, hospital.model_size(question))))
+
+
+@app.query(noisy.PREPARE.partition(".")[2])
+@_answering
+@discreetly
+def prepare(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Check a study with differential privacy and reserve its budget."""
+    return pack(NoisyRounds(hospital).prepare(unpack(noisy.Prepare, content)))
+
+
+@app.train(noisy.TRAIN.partition(".")[2])
+@_answering
+@discreetly
+def train_noisily(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Pay for a round, train the model with noise and send the update."""
+    question = unpack(noisy.TrainNoisy, content)
+    reply, update = NoisyRounds(hospital).train(question, unpack_vector(content, hospital.model_size(question)))
+    return pack(reply, pack_vector(update))
+
+
+@app.query(noisy.SETTLE.partition(".")[2])
+@_answering
+@discreetly
+def settle(hospital: Hospital, content: RecordDict) -> RecordDict:
+    """Free what a run that is over never spent."""
+    return pack(NoisyRounds(hospital).settle(unpack(noisy.Settle, content)))
 
 
 register(app, _answering)

@@ -15,7 +15,8 @@ import numpy as np
 
 from wardround.client.data.pool import SiteData, open_site_data
 from wardround.client.evaluate.scores import CaseRow, ValidationSummary, case_rows, validation_summary
-from wardround.client.secagg.terms import check_open, check_policy
+from wardround.client.secagg.terms import check_open, check_policy, check_unpromised
+from wardround.client.spending import Spending
 from wardround.client.train.device import choose_device, set_threads
 from wardround.client.train.local import place_model, train
 from wardround.common.algorithms import fedavg
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     OptimizerState = Mapping[str, NDArray[np.float32]]
 
     from wardround.client.home import Home
+    from wardround.client.noisy import LastNoisyRound
     from wardround.client.train.local import TrainResult
     from wardround.common.ids import StudyRunId
     from wardround.common.study import Study
@@ -108,6 +110,8 @@ class Hospital:
         self._models = models
         self._data: dict[bytes, SiteData] = {}
         self._last: LastRound | None = None
+        self.last_noisy: LastNoisyRound | None = None
+        self.reserved: set[StudyRunId] = set()
         set_threads(home.settings.threads)
         self.device = choose_device(home.settings.device)
 
@@ -161,7 +165,7 @@ class Hospital:
         """Score the model patient by patient; the table stays in the run's folder at this site."""
         study = self.study(question)
         check_policy(study, self.home.policy)
-        if study.private:
+        if study.private or study.privacy is not None:
             self.home.policy.check_scoring()
         data = self.data(study)
         model = self.load(study, vector, question.layout)
@@ -247,7 +251,7 @@ class Hospital:
     def model(self, study: Study) -> ResidentModel:
         """The study's model, built once."""
         key = study.task.model_dump_json().encode() + study.model.model_dump_json().encode()
-        key += study.input.model_dump_json().encode()
+        key += study.input.model_dump_json().encode() + bytes([study.privacy is not None])
         if key not in self._models:
             module = build_model(study, seed=0)
             layout = Layout.of(state_arrays(module))
@@ -259,8 +263,10 @@ class Hospital:
         """The study of a question of open mode, which the site's policy allows and which trains here."""
         study = self.study(question)
         check_open(study)
+        check_unpromised(study)
         check_policy(study, self.home.policy)
         self.check_takes_part(study)
+        Spending(self, study, question).reserve()
         return study
 
     def check_takes_part(self, study: Study) -> None:

@@ -11,6 +11,7 @@ from flwr.serverapp import ServerApp
 
 from wardround.server.coordinate import Coordinator
 from wardround.server.enrol import connected_sites
+from wardround.server.noisy.coordinator import NoisyCoordinator
 from wardround.server.outcome import write_outcome
 from wardround.server.plan import read_plan
 from wardround.server.private.coordinator import PrivateCoordinator
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from flwr.app import Context
     from flwr.serverapp import Grid
 
+    from wardround.server.plan import RunPlan
+
 app = ServerApp()
 
 
@@ -26,6 +29,11 @@ app = ServerApp()
 def main(grid: Grid, context: Context) -> None:
     """Run the planned study and write the reported model and the history."""
     plan = read_plan(context.run_config)
-    kind = PrivateCoordinator if plan.study.private else Coordinator
-    coordinator = kind(grid, plan, connected_sites(grid))
+    coordinator = _coordinator(plan)(grid, plan, connected_sites(grid))
     write_outcome(plan, coordinator.layout, coordinator.run())
+
+
+def _coordinator(plan: RunPlan) -> type[Coordinator | NoisyCoordinator | PrivateCoordinator]:
+    if plan.study.private:
+        return PrivateCoordinator
+    return Coordinator if plan.study.privacy is None else NoisyCoordinator

@@ -47,7 +47,7 @@ def plan_jobs(
         data = {site: hospitals[site].digest for site in sorted({*arm.trains_on, *arm.tested_on})}
         for seed, fold in itertools.product(seeds, fold_numbers):
             study = trained
-            if arm.kind != "federated" and trained.private:
+            if arm.kind != "federated" and trained.private and trained.privacy is None:
                 study = _with_work(trained, samples[fold], training_samples(hospitals, trained, fold, folds))
             for home in (*homes.values(), *(hospitals[site].home for site in arm.tested_on)):
                 home.approve(study)
@@ -102,10 +102,21 @@ def _trained_by(
         pooled = pooled_home(name, hospitals, arm.trains_on, run)
         homes = {pooled.site: pooled}
     fields = scenario.study.model_dump(by_alias=True)
-    study = Study.model_validate(
-        fields | {"sites": tuple(homes), "aggregation": _aggregation(scenario.study, len(homes))}
-    )
-    return study, homes
+    fields |= {"sites": tuple(homes), "aggregation": _aggregation(scenario.study, len(homes))}
+    if scenario.study.privacy is not None:
+        fields["privacy"] = _privacy(scenario.study, len(arm.trains_on), fields["aggregation"]["mode"])
+    return Study.model_validate(fields), homes
+
+
+def _privacy(study: Study, hospitals: int, mode: str) -> dict[str, Any]:
+    """The study's promise for an arm that trains on this many of its hospitals.
+
+    Every arm promises the same epsilon; where no secure sum hides noise, each update has all of it. Pooled data are
+    one site's: its curator adds the noise of one.
+    """
+    promise = study.promise
+    fields = promise.model_dump() | {"patients": max(1, round(promise.patients * hospitals / len(study.sites)))}
+    return fields | ({} if mode == "private" else {"trust": "local"})
 
 
 def _aggregation(study: Study, sites: int) -> dict[str, Any]:

@@ -51,6 +51,8 @@ def check_measurable(scenario: Scenario) -> None:
         raise WardroundError(
             "WR-1010", "Single updates are not seen in mode private; measure them with --set aggregation.mode=open."
         )
+    if scenario.study.privacy is not None:
+        raise WardroundError("WR-1010", "Updates with noise in them say nothing of bounds; measure without [privacy].")
     if "federated" not in scenario.simulation.arm_kinds:
         raise WardroundError("WR-1010", "Updates are measured in the arm federated, and simulation.arms leaves it out.")
     if len(scenario.study.sites) < SMALLEST_COHORT:

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Protocol
 from wardround.client.data.checks import check_parts
 from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
+from wardround.client.train.per_sample import check_model
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
+from wardround.common.rounds.encodings import training_encoding
 from wardround.common.vector import Layout
 from wardround.simulations.arms import plan_jobs
 from wardround.simulations.bounds import check_measurable
@@ -143,10 +145,12 @@ def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progres
 
 
 def _check_model(study: Study) -> None:
-    """Refuse a model that does not fit, or bounds for tensors that it lacks, before images are read."""
-    layout = Layout.of(state_arrays(build_model(study, seed=0)))
+    """Refuse what cannot be trained or summed before images are read: the model, its bounds, gradients by patient."""
+    model = build_model(study, seed=0)
+    if study.privacy is not None:
+        check_model(model)
     if study.private:
-        study.secure.bounds(layout)
+        training_encoding(study, Layout.of(state_arrays(model)))
 
 
 def _check_every_part(request: RunRequest, hospitals: Mapping[SiteId, VirtualHospital]) -> None:

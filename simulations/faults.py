@@ -13,7 +13,7 @@ from pydantic import Field
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.parameters import Strength
 from wardround.common.study import Name, Section
-from wardround.common.wire import private
+from wardround.common.wire import noisy, private
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,6 +31,7 @@ STAGES: Final[tuple[Stage, ...]] = ("upload", "confirm", "open")
 
 EXCHANGES: Final[dict[str, Stage]] = {
     TRAIN: "upload",
+    noisy.TRAIN: "upload",
     private.UPLOAD: "upload",
     private.CONFIRM: "confirm",
     private.OPEN: "open",

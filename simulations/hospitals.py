@@ -37,6 +37,7 @@ VIRTUAL_POLICY: Final = Policy(
     strengths=("active", "semi-honest"),
     runs_per_study=1_000_000,
     score_models=True,
+    without_privacy=True,
 )
 """Virtual hospitals have no patients to protect: they take part in all that can be compared."""
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
+from wardround.common.wire.noisy import TRAIN
 from wardround.common.wire.private import UPLOAD
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ class RichProgress:
         job = self._jobs[run]
         if run not in self._bars:
             self._bars[run] = self._progress.add_task(f"  {job.arm}", total=job.messages, note="")
-        if handled.kind not in ("train", UPLOAD):
+        if handled.kind not in ("train", TRAIN, UPLOAD):
             self._progress.update(self._bars[run], note=f"{handled.kind}, {handled.site}")
             return
         number, _, attempt = handled.group.partition(".")

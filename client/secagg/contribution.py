@@ -9,17 +9,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.client.hospital import Work
+from wardround.client.noisy import NoisyWork
 from wardround.client.secagg.optimizer_state import keep_state, newest_state
+from wardround.client.spending import Spending
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import TRAINING_LOSS, VALIDATION_LOSS, encoding_of
 from wardround.common.rounds.work import consumed_before, is_validated, own_total, samples_in
+from wardround.common.secagg.encoding import EncodedUpdate
 
 if TYPE_CHECKING:
     from wardround.client.hospital import Hospital
     from wardround.client.secagg.store import SiteFiles
     from wardround.common.crypto.randomness import RandomSource
-    from wardround.common.secagg.encoding import EncodedUpdate
+    from wardround.common.secagg.encoding import Encoding
     from wardround.common.study import Study
     from wardround.common.vector import Vector
     from wardround.common.wire.base import RunContext
@@ -52,11 +55,14 @@ class Contribution:
         """Train and validate from the model that arrived, shape ``[P]``, and encode the result.
 
         Raises:
-            WardroundError: WR-12xx or WR-1306, the site cannot train; WR-1710, the update is not finite.
+            WardroundError: WR-12xx or WR-1306, the site cannot train; WR-1710, the update is not finite; WR-18xx, its
+                patients cannot pay for the round.
         """
         layout = self.hospital.model(self.study).layout
         self.hospital.load(self.study, vector, layout.hash)
         encoding = encoding_of(self.study, layout, self.number)
+        if self.study.privacy is not None:
+            return self._noisy(vector, encoding)
         numbers = self._validation()
         if self.number > self.study.training.rounds:
             nothing = np.zeros(encoding.parameters, dtype=np.float32)
@@ -65,9 +71,23 @@ class Contribution:
         update = fedavg.site_update(self.hospital.model(self.study).vector(), vector)
         return encoding.encode(update, weight=self._weight(), scalars=numbers, random=self.random)
 
+    def _noisy(self, vector: Vector, encoding: Encoding) -> EncodedUpdate:
+        """Pay for the round, then train with noise; nothing rides along."""
+        work = NoisyWork(self.hospital, self.study, self.question, self.random)
+        Spending(self.hospital, self.study, self.question).spend(self.number)
+        if self.study.distributed:
+            found = work.noisy_sum(encoding.levels)
+            size = float(np.sqrt(np.mean(np.square(found.units, dtype=np.float64))))
+            share = 0.5 / size if size else 0.0  # a rounding's standard deviation is half a unit at most
+            return EncodedUpdate(encoding.encode_integers(found.units), found.clipped / encoding.parameters, share)
+        state = work.train(self.number, newest_state(self.files, self.number))
+        keep_state(self.files, self.number, state, self.random)
+        update = fedavg.site_update(self.hospital.model(self.study).vector(), vector)
+        return encoding.encode(update, weight=1, scalars={}, random=self.random)
+
     def _validation(self) -> dict[str, float]:
         """How the model as received does on the site's validation patients, in rounds that validate."""
-        if self.study.split.validation == 0:
+        if not self.study.validates:
             return {}
         if self.number <= self.study.training.rounds and not is_validated(self.study, self.number - 1):
             return {}

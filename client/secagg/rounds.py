@@ -19,6 +19,7 @@ from wardround.client.secagg.contribution import Contribution
 from wardround.client.secagg.masking import MaskSum
 from wardround.client.secagg.runs import erase_run, joining, run_files
 from wardround.client.secagg.terms import check_policy, check_private, check_session, terms
+from wardround.client.spending import Spending
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import encoding_of
 from wardround.common.secagg.context import RoundContext, SessionContext, digest_bytes
@@ -58,6 +59,7 @@ class PrivateRounds:
         """Step 1: make keys for the session on offer. The site counts as having joined the run."""
         study = self._study(question)
         check_session(SessionContext.decode(question.content), self._home.policy)
+        Spending(self._hospital, study, question).reserve()
         with joining(self._home, question.study, question.run, self._random) as files:
             content = self._site(files, question, study).advertise(question.content)
         return self._reply(content)
@@ -130,9 +132,10 @@ class PrivateRounds:
 
     def finished(self, question: ProtocolMessage) -> ProtocolReply:
         """The run is over: leave it for good and erase its secrets."""
-        with self._open(question) as (_, files, site):
+        with self._open(question) as (study, files, site):
             site.leave()
             erase_run(files)
+        Spending(self._hospital, study, question).settle()
         journal.note(self._home, question.run, "left", words="The run is over; its keys and updates are erased.")
         return self._reply(b"")
 

@@ -48,6 +48,16 @@ def check_open(study: Study) -> None:
         raise WardroundError("WR-1715", "The approved study is private: single sites are not asked for numbers.")
 
 
+def check_unpromised(study: Study) -> None:
+    """Refuse a question for counts, losses or an update without noise where patients were promised privacy.
+
+    Raises:
+        WardroundError: WR-1715.
+    """
+    if study.privacy is not None:
+        raise WardroundError("WR-1715", "The approved study has differential privacy: nothing leaves without noise.")
+
+
 def check_session(context: SessionContext, policy: Policy) -> None:
     """Refuse a cohort that is too small, or assumes fewer colluding sites than the site's policy.
 
@@ -61,7 +71,7 @@ def check_session(context: SessionContext, policy: Policy) -> None:
 def terms(study: Study, question: RunContext, policy: Policy, layout: Layout, number: int) -> Terms:
     """What messages about round ``number`` are held against.
 
-    The last validation counts as one round more than the study has.
+    The last validation counts as one round more than the study has; with differential privacy there is none.
 
     Args:
         study: The approved study, private.
@@ -75,7 +85,7 @@ def terms(study: Study, question: RunContext, policy: Policy, layout: Layout, nu
         study=study.id,
         run=question.run,
         sites=frozenset(study.site_ids),
-        rounds=study.training.rounds + 1,
+        rounds=study.training.rounds + (1 if study.privacy is None else 0),
         colluding=max(study.colluding, policy.least_colluding(len(study.sites))),
         strength=study.secure.strength,
         smallest_cohort=policy.min_sites,

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Answering = Callable[[Step], Callable[[Message, Context], Message]]
     Exchange = Callable[[PrivateRounds, private.ProtocolMessage], private.ProtocolReply]
 
-SPOKEN: Final = ("WR-1301", "WR-1302", "WR-1304", "WR-17")
-"""Refusals whose sentence may leave: they speak of messages, keys and cohorts, not of the data or of settings."""
+SPOKEN: Final = ("WR-1301", "WR-1302", "WR-1304", "WR-17", "WR-1803", "WR-1804")
+"""Refusals whose sentence may leave: they speak of messages, models, keys and cohorts, not of data or settings."""
 
 _EXCHANGES: Final[dict[str, Exchange]] = {
     private.ADVERTISE: PrivateRounds.advertise,
@@ -44,9 +44,9 @@ def register(app: ClientApp, answering: Answering) -> None:
         app: The hospital's ClientApp.
         answering: Turns a step of a hospital into a Flower handler.
     """
-    app.train(private.UPLOAD.partition(".")[2])(answering(_discreetly(_upload)))
+    app.train(private.UPLOAD.partition(".")[2])(answering(discreetly(_upload)))
     for kind, exchange in _EXCHANGES.items():
-        app.query(kind.partition(".")[2])(answering(_discreetly(_step(exchange))))
+        app.query(kind.partition(".")[2])(answering(discreetly(_step(exchange))))
 
 
 def discreet(error: WardroundError) -> WardroundError:
@@ -74,7 +74,9 @@ def _step(exchange: Exchange) -> Step:
     return step
 
 
-def _discreetly(step: Step) -> Step:
+def discreetly(step: Step) -> Step:
+    """Let no sentence out of a step that may hold numbers of this site."""
+
     @wraps(step)
     def wrapped(hospital: Hospital, content: RecordDict) -> RecordDict:
         try:

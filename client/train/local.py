@@ -20,9 +20,10 @@ import torch
 from wardround.client.train.augment import augment
 from wardround.client.train.device import gpu_memory_errors
 from wardround.client.train.losses import class_weights, make_loss
-from wardround.client.train.optimizer import export_state, import_state, learning_rate, make_optimizer
+from wardround.client.train.optimizer import export_state, import_state, make_optimizer
 from wardround.client.train.order import batches, sample_order
 from wardround.common.errors import WardroundError
+from wardround.common.rounds.schedule import learning_rate
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

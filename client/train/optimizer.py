@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -31,26 +30,6 @@ def make_optimizer(training: Training, parameters: Iterable[torch.nn.Parameter],
         return torch.optim.SGD(parameters, lr=rate, momentum=training.momentum, weight_decay=decay, fused=True)
     kind = torch.optim.AdamW if training.optimizer == "adamw" else torch.optim.Adam
     return kind(parameters, lr=rate, weight_decay=decay, fused=True)
-
-
-def learning_rate(training: Training, progress: float) -> float:
-    """Learning rate of a round.
-
-    The cosine schedule is that of Loshchilov and Hutter, SGDR, ICLR 2017, without restarts, taken
-    in steps of one round.
-
-    Args:
-        training: Names the schedule and the rate at the start.
-        progress: Completed share of the rounds, from 0 up to but not including 1.
-
-    Raises:
-        ValueError: ``progress`` lies outside [0, 1).
-    """
-    if not 0 <= progress < 1:
-        raise ValueError("progress lies in [0, 1)")
-    if training.schedule == "constant":
-        return training.learning_rate
-    return training.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
 
 
 def export_state(optimizer: torch.optim.Optimizer) -> dict[str, NDArray[np.float32]]:

@@ -108,8 +108,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ),
     ErrorPage(
         "WR-1715",
-        "not answered in private mode",
-        "The question would send a number of a single site in clear. In private mode only the secure sum leaves.",
-        "Ask through the secure sum, or run the study in open mode where the hospitals' policies allow it.",
+        "not answered in private mode or under differential privacy",
+        "The question would send a number of a single site in clear. In private mode only the secure sum leaves, with "
+        "differential privacy only what has noise in it.",
+        "Ask as the study's mode foresees, or run a study in open mode where the hospitals' policies allow it.",
     ),
 )

@@ -14,6 +14,7 @@ import torch
 
 from wardround.common.errors import WardroundError
 from wardround.common.models.classifiers import DENSENET121, RESNET18
+from wardround.common.models.conversions import ready_for_privacy
 from wardround.common.models.entry import ModelEntry
 from wardround.common.models.small_cnn import SMALL_CNN
 from wardround.common.models.unet import UNET
@@ -35,7 +36,8 @@ BUILT_IN: Final[Mapping[str, ModelEntry]] = {entry.name: entry for entry in (UNE
 def build_model(study: Study, *, seed: int) -> nn.Module:
     """Build the study's model with freshly drawn weights.
 
-    The weights depend on ``seed`` alone; the state of PyTorch's global generator is left as it was.
+    For a study with differential privacy the module is converted so that one gradient for each patient exists
+    (:mod:`wardround.common.models.conversions`). The weights depend on ``seed`` alone; the state of PyTorch's global generator is left as it was.
 
     Args:
         study: Names the model, its parameters, and the task and input it must fit.
@@ -55,7 +57,10 @@ def build_model(study: Study, *, seed: int) -> nn.Module:
         raise WardroundError("WR-1202", f"Model {entry.name!r} does not fit the study: {misfit}.")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        return entry.build(study, parameters)
+        module = entry.build(study, parameters)
+        if study.privacy is not None:
+            ready_for_privacy(module)
+        return module
 
 
 def find_model(name: str) -> ModelEntry:

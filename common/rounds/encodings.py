@@ -9,15 +9,19 @@ Every site that takes part gives every number of the round, so that no sum is ov
 a site without one stays out of the round. Validation metrics are not among them: AUROC is undefined at a site
 without negative patients, and the sum over the others would be a smaller one.
 
-After the last round one more secure sum, with no update, validates the last model. What the slots' ranges
-cannot hold is clamped: a mean loss above 1024 counts as 1024.
+With differential privacy nothing rides along: a loss is not paid for. With its trust model ``distributed`` the sum is
+of clipped gradients and noise, not of updates; no other number of the study changes how it lies in the ring.
+
+After the last round, without differential privacy, one more secure sum, with no update, validates the last model.
+What the slots' ranges cannot hold is clamped: a mean loss above 1024 counts as 1024.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.common.secagg.encoding import Encoding
+from wardround.common.privacy.plan import noise_plan, reserve, ring_limit
+from wardround.common.secagg.encoding import Encoding, NoiseRoom
 from wardround.common.secagg.ring import Ring
 from wardround.common.secagg.scalars import ScalarSlot
 
@@ -39,15 +43,25 @@ def training_encoding(study: Study, layout: Layout) -> Encoding:
     """The encoding of rounds 1 to ``training.rounds`` of a private study.
 
     Raises:
-        WardroundError: WR-1002, the study names a tensor that the model does not have.
+        WardroundError: WR-1002, the study names a tensor that the model does not have; WR-1805, its noise leaves no
+            room in the ring.
     """
+    if study.distributed:
+        return _noisy_encoding(study, layout)
     return Encoding(
         ring=Ring(study.ring_bits),
         sites=len(study.sites),
         tensors=study.secure.bounds(layout),
         weight_cap=study.aggregation.weight_cap,
-        scalars=_TRAINING,
+        scalars=_TRAINING if study.privacy is None else (),
     )
+
+
+def _noisy_encoding(study: Study, layout: Layout) -> Encoding:
+    """Integers of clipped gradients with their noise."""
+    sites, ring, plan = len(study.sites), Ring(study.ring_bits), noise_plan(study, layout.size)
+    room = NoiseRoom(ring_limit(plan, ring, sites), reserve(plan, sites))
+    return Encoding(ring, sites, ((layout.size, room.limit * plan.lattice.step),), noise=room)
 
 
 def validation_encoding(study: Study) -> Encoding:

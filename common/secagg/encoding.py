@@ -13,6 +13,10 @@ Notation: n sites, of which site v has weight w_v and the update x_v; tensor j i
    Divided by ``sum_v omega_v = weight / cap`` it is the weighted mean; its error is below ``step_j cap / mean weight``.
 5. Weight and metrics ride behind the update (:mod:`wardround.common.secagg.scalars`).
 
+With differential privacy of trust model ``distributed`` a site's integers come with noise in them
+(:mod:`wardround.common.privacy.lattice`): steps 2 and 3 are theirs, L and the step are given, and the sum may be
+larger than ``n * L`` by what :class:`NoiseRoom` leaves for the noise.
+
 On the wire: values 0 to P - 1 are the update in the order of the layout, the rest is the tail.
 """
 
@@ -52,6 +56,19 @@ _LARGEST_BOUND: Final = 1e20
 _MEASURED: Final = 8
 _SMALL: Final = 8 * BLOCK
 """The rounding share is measured on every 8th block, on all of them for updates of up to 8 blocks (a million)."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoiseRoom:
+    """How a sum of integers with noise lies in the ring.
+
+    Args:
+        limit: L, the largest magnitude of one site's integer before its noise.
+        reserve: What the noise of all sites together may add; it does so with probability 2^-40 at most.
+    """
+
+    limit: int
+    reserve: int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -97,6 +114,7 @@ class Encoding:
         tensors: Number of values and clipping bound of each tensor, in the order of the layout.
         weight_cap: Weights above it count as it; 1 for equal weights.
         scalars: Numbers that ride in the sum.
+        noise: For integers that come with noise; None where updates are rounded here.
 
     Raises:
         ValueError: There is no tensor, a size or bound is out of range, or the ring is too small for the sites.
@@ -107,9 +125,11 @@ class Encoding:
     tensors: tuple[tuple[int, float], ...]
     weight_cap: int = 1
     scalars: tuple[ScalarSlot, ...] = ()
+    noise: NoiseRoom | None = None
 
     def __post_init__(self) -> None:
-        self.ring.levels(self.sites)
+        if self.sites * self.levels + (self.noise.reserve if self.noise else 0) > self.ring.levels(1):
+            raise ValueError("data and noise of all sites do not fit into the ring")
         self.tail.size  # noqa: B018  # refuses caps and slots that cannot be
         if not self.ring.holds_limbs(self.sites):
             raise ValueError(f"a ring of {self.ring.bits} bits does not hold the limbs of {self.sites} sites")
@@ -120,8 +140,8 @@ class Encoding:
 
     @cached_property
     def levels(self) -> int:
-        """L, the largest magnitude of one site's value."""
-        return self.ring.levels(self.sites)
+        """L, the largest magnitude of one site's value, without noise."""
+        return self.ring.levels(self.sites) if self.noise is None else self.noise.limit
 
     @cached_property
     def tail(self) -> Tail:
@@ -155,6 +175,8 @@ class Encoding:
             "weight_cap": self.weight_cap,
             "scalars": slots,
         }
+        if self.noise is not None:
+            described["noise"] = [self.noise.limit, self.noise.reserve]
         return hashlib.sha256(rfc8785.dumps(described)).digest()
 
     def sum_error_bound(self, survivors: int) -> tuple[float, ...]:
@@ -183,8 +205,10 @@ class Encoding:
         Raises:
             WardroundError: ``WR-1710``, the update has another size or holds values that are not finite.
             TypeError: The update is not float32.
-            ValueError: The weight is negative, or a scalar has no slot.
+            ValueError: The weight is negative, a scalar has no slot, or noise belongs in this sum.
         """
+        if self.noise is not None:
+            raise ValueError("an update is rounded with its noise, not here")
         self._check(update, weight)
         counted = min(weight, self.weight_cap)
         bounds = [bound for _, bound in self.tensors]
@@ -198,6 +222,25 @@ class Encoding:
         values[self.parameters :] = self.tail.encode(counted, scalars)
         return EncodedUpdate(values, rounder.clipped / self.parameters, rounder.rounding_share)
 
+    def encode_integers(self, units: NDArray[np.int64]) -> RingVector:
+        """One site's contribution where integers come with noise: modulo the ring, with weight 1 behind them.
+
+        Args:
+            units: Lattice units ``[P]``.
+
+        Returns:
+            A new vector ``[size]``.
+
+        Raises:
+            ValueError: No noise belongs in this sum, or the integers have another shape or type.
+        """
+        if self.noise is None or units.shape != (self.parameters,) or units.dtype != np.int64:
+            raise ValueError(f"expected {self.parameters} int64 values in a sum with noise")
+        values = np.empty(self.size, dtype=self.ring.dtype)
+        np.copyto(values[: self.parameters], units, casting="unsafe")
+        values[self.parameters :] = self.tail.encode(1, {})
+        return values
+
     def decode(self, total: RingVector, survivors: int) -> DecodedSum:
         """The sum over ``survivors`` sites from the unmasked ring values ``[size]``.
 
@@ -210,7 +253,8 @@ class Encoding:
         if not 1 <= survivors <= self.sites:
             raise ValueError(f"the survivors are 1 to {self.sites} sites, not {survivors}")
         tail = self.tail.decode(total[self.parameters :].tolist(), survivors)
-        return self._decoded(total.view(f"<i{self.ring.bytes}"), survivors * self.levels, tail)
+        most = survivors * self.levels + (self.noise.reserve if self.noise else 0)
+        return self._decoded(total.view(f"<i{self.ring.bytes}"), most, tail)
 
     def _decoded(self, signed: NDArray[np.int16 | np.int32], most: int, tail: ScalarSums) -> DecodedSum:
         result = np.empty(self.parameters, dtype=np.float32)

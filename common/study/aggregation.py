@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints
 
 from wardround.common.errors import WardroundError
 from wardround.common.secagg.parameters import Strength, Threshold, default_colluding
@@ -38,7 +38,8 @@ class SecureAggregation(Section):
         colluding: How many sites may collude with the coordinator, k; a site's policy may ask for
             more. At most n - 2 of n sites; None is (n - 1) / 3, rounded down.
         update_rms: Root mean square that the values of a mean update are expected to have late in
-            training. Public: take it from an earlier run on public or simulated data.
+            training. Public: take it from an earlier run on public or simulated data. Needed except
+            with noise of trust model ``distributed``, whose sum has a lattice of its own.
         update_rms_of: The same for single tensors, by name, whose updates have another scale, such
             as running statistics.
         clip_factor: Every value of a site's update is clipped to plus or minus this factor times
@@ -55,7 +56,7 @@ class SecureAggregation(Section):
 
     strength: Strength = Strength.ACTIVE
     colluding: Annotated[int, Field(ge=0, le=126)] | None = None
-    update_rms: Magnitude
+    update_rms: Magnitude | None = None
     update_rms_of: dict[TensorName, Magnitude] = Field(default_factory=dict)
     clip_factor: Annotated[float, Field(ge=1, le=1e6, allow_inf_nan=False)] = 64.0
     ring_bits: Literal[16, 32] | None = None
@@ -68,7 +69,10 @@ class SecureAggregation(Section):
 
         Raises:
             WardroundError: WR-1002, ``update_rms_of`` names a tensor that the model does not have.
+            RuntimeError: The study was built without ``update_rms``.
         """
+        if self.update_rms is None:
+            raise RuntimeError("this study's secure sum has no update_rms")
         unknown = sorted(self.update_rms_of.keys() - {entry.name for entry in layout.entries})
         if unknown:
             raise WardroundError(
@@ -103,6 +107,21 @@ class SecureAggregation(Section):
             )
         return self.model_copy(update={"colluding": colluding, "ring_bits": self.ring_bits or needed})
 
+    def for_noise(self, sites: int) -> SecureAggregation:
+        """The same for noise of trust model ``distributed``, which takes the ring of 32 bits.
+
+        Raises:
+            ValueError: No secure sum exists for so many sites, or a ring of 16 bits is asked for.
+        """
+        if self.ring_bits == 16:
+            raise ValueError("noise inside the secure sum needs a ring of 32 bits; leave out secure.ring_bits")
+        return self.model_copy(update={"ring_bits": 32}).resolved(sites, 1.0)
+
+    def smallest_sum(self, sites: int) -> int:
+        """Fewest sites in a sum that opens, after ``colluding`` is filled in."""
+        colluding = default_colluding(sites) if self.colluding is None else self.colluding
+        return Threshold(sites, colluding, self.strength).minimum_sum
+
 
 class Aggregation(Section):
     """How the sites' updates become one step of the global model.
@@ -125,12 +144,6 @@ class Aggregation(Section):
     # Left out of the canonical form where there is none: studies without it keep their id.
     secure: SecureAggregation | None = Field(default=None, exclude_if=lambda secure: secure is None)
 
-    @model_validator(mode="after")
-    def _settings_of_private_mode(self) -> Self:
-        if self.mode == "private" and self.secure is None:
-            raise ValueError(MISSING)
-        return self
-
     @property
     def weight_cap(self) -> int:
         """Largest weight of a site in the secure sum: 1 with equal weights.
@@ -148,7 +161,21 @@ class Aggregation(Section):
         Raises:
             ValueError: The study is private and no secure sum exists for these sites and settings.
         """
-        if self.mode == "open" or self.secure is None:
+        if self.mode == "open":
             return self
+        if self.secure is None or self.secure.update_rms is None:
+            raise ValueError(MISSING)
         mean_weight = 1.0 if self.weights == "equal" else self.secure.mean_weight
         return self.model_copy(update={"secure": self.secure.resolved(sites, mean_weight)})
+
+    def for_noise(self, sites: int) -> Aggregation:
+        """The same for noise of trust model ``distributed``.
+
+        ``min_sites`` becomes the fewest sites in a sum that opens: so many add their noise for certain.
+
+        Raises:
+            ValueError: No secure sum exists for these sites and settings.
+        """
+        secure = (self.secure or SecureAggregation()).for_noise(sites)
+        fewest = max(self.min_sites, secure.smallest_sum(sites))
+        return self.model_copy(update={"secure": secure, "min_sites": fewest})

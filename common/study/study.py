@@ -8,9 +8,11 @@ from typing import Annotated, Literal, Self
 import rfc8785
 from pydantic import Field, StringConstraints, ValidationInfo, field_validator, model_validator
 
+from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId
 from wardround.common.study.aggregation import Aggregation, SecureAggregation
 from wardround.common.study.fields import RESERVED, Name, Section
+from wardround.common.study.privacy import Privacy
 from wardround.common.study.sections import Evaluation, Input, ModelChoice, Selection, Split, Task, Training
 
 
@@ -28,6 +30,7 @@ class Study(Section):
         input: How an image becomes the model's input.
         model: The model.
         training: The work of every arm.
+        privacy: What is promised to patients; None: no differential privacy.
         aggregation: How updates are combined.
         selection: Which model is reported.
         split: Training, validation and test patients.
@@ -44,17 +47,37 @@ class Study(Section):
     input: Input
     model: ModelChoice
     training: Training
-    aggregation: Aggregation = Aggregation()
+    # Left out of the canonical form where there is none: studies without it keep their id.
+    privacy: Privacy | None = Field(default=None, exclude_if=lambda privacy: privacy is None)
+    aggregation: Aggregation = Field(default=Aggregation(), validate_default=True)
     selection: Selection = Selection()
     split: Split = Split()
     evaluation: Evaluation = Evaluation()
+
+    @field_validator("privacy")
+    @classmethod
+    def _calibrated(cls, privacy: Privacy | None, info: ValidationInfo) -> Privacy | None:
+        """Fill in the noise that keeps the promise, so that hospitals approve it with the rest."""
+        sites, training = info.data.get("sites"), info.data.get("training")  # absent when they are themselves refused
+        if privacy is None or sites is None or training is None:
+            return privacy
+        privacy.check_sites(len(sites))
+        return privacy.resolved(training.rounds)
 
     @field_validator("aggregation")
     @classmethod
     def _settled(cls, aggregation: Aggregation, info: ValidationInfo) -> Aggregation:
         """Fill in what follows from the number of sites, so that hospitals approve it with the rest."""
-        sites = info.data.get("sites")  # absent when they are themselves refused
-        return aggregation if sites is None else aggregation.for_sites(len(sites))
+        sites, privacy = info.data.get("sites"), info.data.get("privacy")
+        if sites is None:
+            return aggregation
+        if privacy is None or privacy.trust == "local":
+            return aggregation.for_sites(len(sites))
+        if aggregation.mode == "open":
+            raise WardroundError(
+                "WR-1805", "privacy.trust 'distributed' needs aggregation.mode 'private', where noise adds up."
+            )
+        return aggregation.for_noise(len(sites))
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -74,8 +97,41 @@ class Study(Section):
             raise ValueError("selection.rule 'validation' needs split.validation above 0")
         if self.aggregation.min_sites > len(self.sites):
             raise ValueError("aggregation.min_sites is larger than the number of sites")
+        if self.privacy is not None:
+            self._nothing_unpaid()
         self.canonical()
         return self
+
+    def _nothing_unpaid(self) -> None:
+        """Refuse what would use or tell something of the patients that the noise does not cover."""
+        for found, wrong, words in (
+            (self.aggregation.weights, ("patients",), "aggregation.weights 'patients' tells counts; set 'equal'"),
+            (self.selection.rule, ("validation",), "selection.rule 'validation' reads validation patients; set 'ema'"),
+            (self.training.class_weight, ("inverse_frequency",), "training.class_weight counts classes; set 'none'"),
+        ):
+            if found in wrong:
+                raise WardroundError("WR-1805", f"Under [privacy], {words}.")
+
+    @property
+    def distributed(self) -> bool:
+        """Whether hospitals' noise adds up inside the secure sum."""
+        return self.privacy is not None and self.privacy.trust == "distributed"
+
+    @property
+    def validates(self) -> bool:
+        """Whether models are scored on validation patients while the study runs; never under a promise to patients."""
+        return self.split.validation > 0 and self.privacy is None
+
+    @property
+    def promise(self) -> Privacy:
+        """What is promised to patients.
+
+        Raises:
+            RuntimeError: The study has no differential privacy.
+        """
+        if self.privacy is None:
+            raise RuntimeError("this study has no differential privacy")
+        return self.privacy
 
     @property
     def site_ids(self) -> tuple[SiteId, ...]:

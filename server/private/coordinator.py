@@ -74,7 +74,7 @@ class PrivateCoordinator:
         engine = self._engine()
         while not engine.committed.finished:
             self._round(engine)
-        if self._study.split.validation > 0 and not self._is_validated(engine.committed):
+        if self._study.validates and not self._is_validated(engine.committed):
             self._validate(engine)
         self._exchange.ask(FINISHED, dict.fromkeys(engine.cohort, b""), lambda *_: None, group="end")
         return engine.committed

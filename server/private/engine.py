@@ -183,7 +183,7 @@ class PrivateEngine:
         self._records.keep_committed(self.committed, self._head)
 
     def _note_validation(self, number: RoundNumber, found: DecodedSum) -> None:
-        sites = found.counts[VALIDATION_LOSS]
+        sites = found.counts.get(VALIDATION_LOSS)
         if sites:
             mean = MeanValidation(found.scalars[VALIDATION_LOSS] / sites, sites)
             self.committed.validate(Validation(number, mean=mean))
@@ -192,7 +192,7 @@ class PrivateEngine:
         self, context: RoundContext, opened: Opened, failed: tuple[str, ...], travelled: Travelled
     ) -> RoundRecord:
         found = opened.decoded
-        losses = found.counts[TRAINING_LOSS]
+        losses = found.counts.get(TRAINING_LOSS)
         return RoundRecord(
             round=self.next_round,
             sites=opened.sites,

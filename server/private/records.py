@@ -12,6 +12,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from wardround.common.algorithms.dpsgd import OptimizerState
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.secagg.context import HASH, SessionContext
@@ -142,14 +143,21 @@ class RunRecords:
         read = {name: self.store.read_vector(name, digest) for name, digest in vectors.items()}
         number = len(history.rounds)
         selector = Selector(self._study.selection, read.get(_kept(number)), chosen["round"], float(chosen["best"]))
-        return Committed(self._study, read[_model(number)], history=history, selector=selector), head
+        optimizer = None
+        if self._study.distributed:
+            optimizer = OptimizerState(number, read[_moment(1, number)], read.get(_moment(2, number)))
+        model = read[_model(number)]
+        return Committed(self._study, model, history=history, selector=selector, optimizer=optimizer), head
 
     def keep_committed(self, committed: Committed, head: bytes) -> None:
         """A round, or the last validation, is committed; the attempt in progress is over."""
         number, selector = len(committed.history.rounds), committed.selector
-        vectors = {_model(number): self.store.keep_vector(_model(number), committed.model).hex()}
-        if selector.kept is not None:
-            vectors[_kept(number)] = self.store.keep_vector(_kept(number), selector.kept).hex()
+        kept = {_model(number): committed.model, _kept(number): selector.kept}
+        if (optimizer := committed.optimizer) is not None:
+            kept |= {_moment(1, number): optimizer.first, _moment(2, number): optimizer.second}
+        vectors = {
+            name: self.store.keep_vector(name, vector).hex() for name, vector in kept.items() if vector is not None
+        }
         fields = {
             "vectors": vectors,
             "head": head.hex(),
@@ -166,6 +174,10 @@ def _model(number: int) -> str:
 
 def _kept(number: int) -> str:
     return f"kept.{number}{_VECTOR}"
+
+
+def _moment(order: int, number: int) -> str:
+    return f"moment{order}.{number}{_VECTOR}"
 
 
 def _history(fields: dict[str, Any]) -> History:

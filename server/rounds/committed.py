@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.common.algorithms import fedavg
+from wardround.common.algorithms import dpsgd, fedavg
 from wardround.common.ids import RoundNumber
 from wardround.server.rounds.state import History, Selector
 
@@ -23,15 +23,25 @@ class Committed:
         model: Initial global model, shape ``[P]``; changed in place from round to round.
         history: What was committed before a restart.
         selector: What the selection rule had kept then.
+        optimizer: What the coordinator's optimizer remembered then; only joint DP-SGD has one.
     """
 
     def __init__(
-        self, study: Study, model: Vector, *, history: History | None = None, selector: Selector | None = None
+        self,
+        study: Study,
+        model: Vector,
+        *,
+        history: History | None = None,
+        selector: Selector | None = None,
+        optimizer: dpsgd.OptimizerState | None = None,
     ) -> None:
         self._study = study
         self.model = model
         self.history = history or History()
         self.selector = selector or Selector(study.selection)
+        self.optimizer = optimizer
+        if study.distributed and optimizer is None:
+            self.optimizer = dpsgd.initial_state(study.training, model.size)
 
     @property
     def finished(self) -> bool:
@@ -47,11 +57,17 @@ class Committed:
         """One step of the global model.
 
         Args:
-            total: Weighted sum of the sites' updates, shape ``[P]``; used as scratch space.
+            total: Weighted sum of the sites' updates, or noisy sum of their gradients, shape ``[P]``; used as scratch
+                space.
             weight: Sum of the weights, above 0.
             record: What happened in the round.
         """
-        fedavg.server_step(self.model, total, weight, self._study.aggregation.server_learning_rate)
+        if self.optimizer is None:
+            fedavg.server_step(self.model, total, weight, self._study.aggregation.server_learning_rate)
+        else:
+            training, expected = self._study.training, self._study.promise.expected
+            progress = (record.round - 1) / training.rounds
+            self.optimizer = dpsgd.server_step(self.model, total, expected, training, progress, self.optimizer)
         self.history = self.history.with_round(record)
         self.selector.after_round(record.round, self.model)
 

@@ -7,9 +7,7 @@ The engine does no I/O and reads no clock: it hands out instructions, takes repl
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
@@ -18,7 +16,7 @@ from wardround.common.rounds.work import consumed_before, is_validated, samples_
 from wardround.common.wire.messages import Train, Trained, Validated
 from wardround.server.rounds.committed import Committed
 from wardround.server.rounds.state import RoundRecord, Validation
-from wardround.server.rounds.total import WeightedTotal, all_within
+from wardround.server.rounds.total import LARGEST, WeightedTotal, all_within
 from wardround.server.rounds.work import site_totals
 
 if TYPE_CHECKING:
@@ -28,10 +26,6 @@ if TYPE_CHECKING:
     from wardround.common.vector import Layout, Vector
     from wardround.common.wire.base import RunContext
     from wardround.server.rounds.state import Chosen, History
-
-
-LARGEST: Final = float(np.finfo(np.float32).max) / 2
-"""What no sum of updates may come near: float32 would overflow."""
 
 
 class RoundEngine:

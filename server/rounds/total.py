@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 15
 """Values a block: small enough to stay in the processor's cache."""
 
+LARGEST: Final = float(np.finfo(np.float32).max) / 2
+"""What no sum of updates may come near: float32 would overflow."""
+
 
 class WeightedTotal:
     """Sums ``weight * update`` over sites, always in the order given.

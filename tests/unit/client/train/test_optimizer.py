@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from wardround.client.train.optimizer import export_state, import_state, learning_rate, make_optimizer
+from wardround.client.train.optimizer import export_state, import_state, make_optimizer
 from wardround.common.errors import WardroundError
 from wardround.common.study import Training
 
@@ -75,13 +75,3 @@ def test_state_of_something_else_is_refused(damage: str) -> None:
     with pytest.raises(WardroundError) as refused:
         import_state(make_optimizer(training(), model().parameters(), 0.1), arrays)
     assert refused.value.code == "WR-1206"
-
-
-def test_schedule() -> None:
-    assert learning_rate(training(), 0.9) == 0.1
-    cosine = training(schedule="cosine")
-    assert learning_rate(cosine, 0.0) == pytest.approx(0.1)
-    assert learning_rate(cosine, 0.5) == pytest.approx(0.05)
-    assert learning_rate(cosine, 0.75) == pytest.approx(0.1 * 0.14644660940672624)
-    with pytest.raises(ValueError, match="progress"):
-        learning_rate(cosine, 1.0)

@@ -1,0 +1,242 @@
+"""A step of DP-SGD over patients: clipped gradients of the drawn ones, summed, and noise.
+
+Abadi et al., Deep Learning with Differential Privacy, CCS 2016, algorithm 1, with patients for examples; several images
+and augmentations of one patient: De, Berrada, Hayes, Smith, Balle, Unlocking High-Accuracy Differentially Private Image
+Classification through Scale, 2022, section 3.
+
+1. each patient is drawn with probability q, by the operating system's randomness
+2. at most m images of a drawn patient, K augmented copies of each
+3. micro-batches of whole patients, as large as ``training.batch_size`` images
+4. one gradient a patient, of the mean loss over their copies; clipped to norm C; one that is not finite counts as 0
+5. the sum, in float64
+6. on the lattice, with noise (:mod:`wardround.common.privacy.lattice`); an empty draw has noise as well
+
+Denominators are public (:mod:`wardround.common.privacy.plan`): no number of this site's patients is in the result.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from wardround.client.train.augment import augment
+from wardround.client.train.device import gpu_memory_errors
+from wardround.client.train.local import channels_last, load_batch, place_model
+from wardround.client.train.losses import make_loss
+from wardround.client.train.optimizer import export_state, import_state, make_optimizer
+from wardround.client.train.per_sample import PerSample
+from wardround.common.crypto.randomness import draw
+from wardround.common.errors import WardroundError
+from wardround.common.models.state import state_arrays
+from wardround.common.privacy.lattice import WIDEST
+from wardround.common.privacy.noise import poisson_sample
+from wardround.common.rounds.schedule import learning_rate
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from numpy.typing import NDArray
+
+    from wardround.client.data.prepare import PreparedSet
+    from wardround.client.train.device import Device
+    from wardround.common.crypto.randomness import RandomSource
+    from wardround.common.privacy.lattice import Lattice
+    from wardround.common.privacy.plan import NoisePlan
+    from wardround.common.study import Study
+
+    Indices = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class NoisySum:
+    """What a step may give away.
+
+    Args:
+        units: The noisy sum on the lattice, ``[P]``.
+        clipped: Coordinates that were beyond the ring's limit; this number stays at the site.
+    """
+
+    units: NDArray[np.int64]
+    clipped: int
+
+
+class PatientGradients:
+    """The training patients of a site, and their gradients of a study's loss.
+
+    Args:
+        model: Of the catalogue, ready for privacy; its parameters are all that its state has.
+        data: The site's prepared images.
+        indices: The training images.
+        study: With a promise to patients.
+        device: Where to train.
+        random: The operating system's randomness; tests may give another source.
+
+    Raises:
+        WardroundError: WR-1803 or WR-1804, the model has no gradient patient by patient, or its state holds more than
+            trained parameters.
+    """
+
+    def __init__(
+        self,
+        model: torch.nn.Module,
+        data: PreparedSet,
+        indices: Indices,
+        study: Study,
+        *,
+        device: Device,
+        random: RandomSource,
+    ) -> None:
+        self._model = model
+        self._data = data
+        self._study = study
+        self._device = device
+        self._random = random
+        self._recorder = PerSample(model)
+        _check_state(model)
+        images: dict[str, list[int]] = defaultdict(list)
+        for index in indices:
+            images[data.patients[index]].append(int(index))
+        self._images = [np.array(own, dtype=np.int64) for own in images.values()]
+
+    def noisy_sum(self, lattice: Lattice, *, deviation: float, limit: int) -> NoisySum:
+        """One step, from the draw to the noise; the arguments are those of :meth:`Lattice.privatise`."""
+        total = self.clipped_sum(self._drawn())
+        return NoisySum(*lattice.privatise(total, deviation=deviation, limit=limit, random=self._random))
+
+    def _drawn(self) -> list[Indices]:
+        """Steps 1 and 2: the images of each drawn patient."""
+        promise = self._study.promise
+        chosen = np.flatnonzero(poisson_sample(len(self._images), promise.rate, self._random))
+        generator = np.random.default_rng(list(draw(self._random, 32)))
+        most = promise.images_per_patient
+        return [
+            own if len(own) <= most else np.sort(generator.choice(own, most, replace=False))
+            for own in (self._images[patient] for patient in chosen)
+        ]
+
+    def clipped_sum(self, drawn: Sequence[Indices]) -> NDArray[np.float64]:
+        """Steps 3 to 5: the sum of one clipped gradient for each patient.
+
+        Args:
+            drawn: Images of each drawn patient.
+
+        Returns:
+            ``[P]``, in the order of the model's state.
+        """
+        with gpu_memory_errors():
+            place_model(self._model, self._device)
+            self._model.train()
+            generator = torch.Generator().manual_seed(int.from_bytes(draw(self._random, 8), "big") >> 1)
+            sums = {
+                name: torch.zeros(parameter.shape, dtype=torch.float64, device=self._device.kind)
+                for name, parameter in self._model.named_parameters()
+            }
+            for patients in self._micro_batches(drawn):
+                for name, found in self._clipped(patients, generator).items():
+                    sums[name] += found
+            return torch.cat([found.flatten() for found in sums.values()]).cpu().numpy()
+
+    def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[list[Indices]]:
+        """Patients with equally many images, as many as the physical batch holds, one at least."""
+        same: dict[int, list[Indices]] = defaultdict(list)
+        for own in drawn:
+            same[len(own)].append(own)
+        for images, patients in sorted(same.items()):
+            size = max(1, self._study.training.batch_size // (images * self._study.promise.augmentations))
+            for first in range(0, len(patients), size):
+                yield patients[first : first + size]
+
+    def _clipped(self, patients: list[Indices], generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """Step 4 for one micro-batch: the sum of its patients' clipped gradients, by parameter."""
+        copies = len(patients[0]) * self._study.promise.augmentations
+        batch = np.repeat(np.concatenate(patients), self._study.promise.augmentations)
+        if copies > self._study.training.batch_size:
+            return self._clipped_in_parts(batch, generator)
+        self._record(batch, len(patients), 1.0, generator)
+        return self._recorder.weighted_sum(clip_factors(self._recorder.norms(), self._study.promise.clip))
+
+    def _clipped_in_parts(self, batch: Indices, generator: torch.Generator) -> dict[str, torch.Tensor]:
+        """The same for one patient whose copies are more than the physical batch holds."""
+        size, whole = self._study.training.batch_size, torch.ones(1, dtype=torch.float64, device=self._device.kind)
+        gradient: dict[str, torch.Tensor] = {}
+        for part in np.split(batch, range(size, len(batch), size)):
+            self._record(part, 1, len(part) / len(batch), generator)
+            for name, found in self._recorder.weighted_sum(whole).items():
+                gradient[name] = gradient[name] + found if name in gradient else found
+        squares = torch.stack([found.double().square().sum() for found in gradient.values()])
+        factor = clip_factors(squares.sum().sqrt().reshape(1), self._study.promise.clip)[0]
+        if factor == 0:
+            return {name: torch.zeros_like(found) for name, found in gradient.items()}
+        return {name: found * factor for name, found in gradient.items()}
+
+    def _record(self, batch: Indices, units: int, share: float, generator: torch.Generator) -> None:
+        """Forward and backward; a unit's loss is the mean over its copies, times ``share``."""
+        images, masks, targets = load_batch(self._data, batch, self._device)
+        images, masks = augment(images, masks, self._study.training.augmentation, generator)
+        loss = make_loss(self._study.training.loss, None)
+        with self._recorder.recording(units):
+            with self._device.autocast():
+                logits = self._model(images.contiguous(memory_format=channels_last(images.ndim)))
+                value = loss(logits.float(), targets if masks is None else masks)
+            torch.autograd.backward(value * (units * share))
+
+
+def _check_state(model: torch.nn.Module) -> None:
+    """Refuse a model that would send what no noise covers, or noise for what is not trained."""
+    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
+    travels = list(state_arrays(model))
+    if trained != travels:
+        other = sorted(set(travels) ^ set(trained))
+        raise WardroundError(
+            "WR-1803", f"The model's state holds more than trained parameters, for example {other[0]}."
+        )
+
+
+def clip_factors(norms: torch.Tensor, clip: float) -> torch.Tensor:
+    """``min(1, C / norm)`` of each unit, ``[units]``; 0 for a gradient that is not finite."""
+    factors = (clip / norms).clamp(max=1.0)
+    return torch.where(torch.isfinite(norms), factors, torch.zeros_like(factors))
+
+
+def train_noisily(
+    gradients: PatientGradients,
+    model: torch.nn.Module,
+    study: Study,
+    plan: NoisePlan,
+    *,
+    progress: float,
+    optimizer_state: Mapping[str, NDArray[np.float32]] | None,
+) -> dict[str, NDArray[np.float32]]:
+    """The local steps of a round under trust model ``local``; the model is trained in place.
+
+    Args:
+        gradients: Of the site's patients, by this model.
+        model: On its device.
+        study: Says how; its promise names the number of steps.
+        plan: Lattice, noise and denominator.
+        progress: Completed share of the study's rounds, in [0, 1).
+        optimizer_state: After the round before, or None to start afresh. It knows noisy gradients alone.
+
+    Returns:
+        The optimizer's state; empty if the study resets it.
+    """
+    optimizer = make_optimizer(study.training, model.parameters(), learning_rate(study.training, progress))
+    import_state(optimizer, optimizer_state or {})
+    for _ in range(study.promise.local_steps):
+        found = gradients.noisy_sum(plan.lattice, deviation=plan.deviation, limit=WIDEST)
+        _put_gradient(model, plan.lattice.real(found.units) / plan.denominator)
+        optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return export_state(optimizer) if study.training.optimizer_state == "keep" else {}
+
+
+def _put_gradient(model: torch.nn.Module, gradient: NDArray[np.float64]) -> None:
+    start = 0
+    for parameter in model.parameters():
+        part = torch.from_numpy(gradient[start : start + parameter.numel()].astype(np.float32))
+        parameter.grad = part.view(parameter.shape).to(parameter.device)
+        start += parameter.numel()

@@ -1,0 +1,100 @@
+"""What a study's promise means for a model of a given size: noise, denominators, number of steps.
+
+Hospital and coordinator compute it from the approved study alone. With trust model ``distributed`` a sum opens over
+``min_sites`` sites or more, k of which may collude with the coordinator and subtract their own noise; one site always
+knows its own. So ``h = min_sites - max(k, 1)`` sites' noise is certain, each of them adds the variance of a step
+over h, and what the others add is more than was promised.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from wardround.common.errors import WardroundError
+from wardround.common.privacy.lattice import WIDEST, Lattice
+
+if TYPE_CHECKING:
+    from wardround.common.privacy.mechanism import SampledGaussian
+    from wardround.common.secagg.ring import Ring
+    from wardround.common.study import Study
+
+WRAPS: Final = 2.0**-40
+"""Probability with which the noise of one round may leave the ring."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoisePlan:
+    """The numbers of a study with differential privacy.
+
+    Attributes:
+        lattice: Where sums of gradients lie.
+        mechanism: One step, as accounting knows it.
+        steps: All steps of the study, T.
+        deviation: Standard deviation of one site's noise in a step, lattice units; 0 for none.
+        denominator: What one site's sum of gradients is divided by: the patients it expects in a step.
+        certain: Sites whose noise is certain to be in a sum, h; 1 where every site's noise is enough.
+    """
+
+    lattice: Lattice
+    mechanism: SampledGaussian
+    steps: int
+    deviation: float
+    denominator: float
+    certain: int
+
+
+def noise_plan(study: Study, values: int) -> NoisePlan:
+    """The plan of a study whose model has ``values`` trained values.
+
+    Raises:
+        RuntimeError: The study has no differential privacy.
+    """
+    promise = study.promise
+    lattice = Lattice(promise.clip, values)
+    certain = certain_sites(study)
+    return NoisePlan(
+        lattice,
+        promise.step,
+        study.training.rounds * promise.local_steps,
+        lattice.deviation(promise.step.multiplier) / math.sqrt(certain),
+        promise.expected / len(study.sites),
+        certain,
+    )
+
+
+def certain_sites(study: Study) -> int:
+    """h: how many sites share the noise of one step; 1 where each adds all of it."""
+    if not study.distributed:
+        return 1
+    return study.aggregation.min_sites - max(study.colluding, 1)
+
+
+def reserve(plan: NoisePlan, sites: int) -> int:
+    """Room for the noise of ``sites`` sites in a ring, lattice units: it is left with probability 2^-40 at most.
+
+    A Gaussian exceeds z standard deviations with probability below ``2 exp(-z^2 / 2)`` (Chernoff); over P values
+    ``z = sqrt(2 ln(2 P / 2^-40))``. Half a unit for each site's rounding.
+    """
+    if plan.deviation == 0:
+        return 0
+    quantile = math.sqrt(2 * math.log(2 * plan.lattice.values / WRAPS))
+    return math.ceil(quantile * math.sqrt(sites) * plan.deviation + sites / 2)
+
+
+def ring_limit(plan: NoisePlan, ring: Ring, sites: int) -> int:
+    """L: largest magnitude of one site's integer before noise, so that data and noise of all stay in the ring.
+
+    Raises:
+        WardroundError: WR-1805, the noise leaves room for less than one clipping norm a site.
+    """
+    room = (1 << (ring.bits - 1)) - 1 - reserve(plan, sites)
+    limit = min(WIDEST, room // sites)
+    if limit * plan.lattice.step < plan.lattice.clip:
+        raise WardroundError(
+            "WR-1805",
+            f"Noise of multiplier {plan.mechanism.multiplier:g} at {sites} sites leaves gradients no room in a ring of "
+            f"{ring.bits} bits; raise privacy.epsilon or choose a smaller model.",
+        )
+    return limit

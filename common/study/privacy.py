@@ -1,0 +1,142 @@
+"""The section of a study that promises patients differential privacy.
+
+Unit: the patient, whatever their number of images. Relation: a patient's data are there or not (add/remove).
+Everything here is public and fixed before the first round; nothing is computed from the data.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from wardround.common.errors import WardroundError
+from wardround.common.study.fields import Section
+
+if TYPE_CHECKING:
+    from wardround.common.privacy.mechanism import SampledGaussian
+
+Epsilon = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+
+
+class Privacy(Section):
+    """Patient-level differential privacy; a study without this table has none.
+
+    In every step each training patient is drawn with probability ``rate``; a drawn patient gives one gradient, of
+    norm ``clip`` at most; Gaussian noise covers any one of them.
+
+    Attributes:
+        trust: Whom a patient has to trust. ``local``: their own hospital alone, each update that leaves is private
+            by itself. ``distributed``: the noise of all hospitals adds up inside the secure sum, so the promise
+            also rests on it; needs mode ``private``, one step a round, and gives a better model.
+        epsilon: Privacy loss that all rounds together may cost a patient. ``infinite`` draws and clips without
+            noise: for experiments, and refused wherever a limit is set.
+        delta: Probability with which epsilon may be exceeded: at most 1e-5 and 1 / (10 * ``patients``).
+        patients: Training patients of all sites together, a rounded number that may be published. Denominators are
+            made from it, never from the data.
+        rate: Probability with which a patient is drawn in a step.
+        local_steps: Steps of a site in a round; every one is charged. 1 for ``distributed``.
+        clip: Largest norm of a patient's gradient.
+        images_per_patient: A drawn patient gives their gradient over at most this many of their images.
+        augmentations: Copies of each of these images, each augmented anew; their gradients are averaged.
+        noise_multiplier: Standard deviation of the noise over the sensitivity of a step. None in the file: the
+            smallest that keeps the promise is filled in when the study is built, and hashed with it.
+    """
+
+    trust: Literal["local", "distributed"]
+    epsilon: Epsilon | Literal["infinite"]
+    delta: Annotated[float, Field(ge=1e-9, le=1e-5)] = 1e-5
+    patients: Annotated[int, Field(ge=1, le=10_000_000)]
+    rate: Annotated[float, Field(gt=0, le=1)]
+    local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
+    clip: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
+    images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 1
+    augmentations: Annotated[int, Field(ge=1, le=64)] = 1
+    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unseeded(cls, fields: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        if isinstance(fields, dict):
+            seeds = sorted(str(name) for name in fields if "seed" in str(name).lower())
+            if seeds:
+                raise WardroundError("WR-1806", f"The study sets privacy.{seeds[0]}.")
+        return fields
+
+    @model_validator(mode="after")
+    def _bounds(self) -> Privacy:
+        most = 1 / (10 * self.patients)
+        if self.delta > most:
+            raise ValueError(f"delta {self.delta:g} is larger than 1 / (10 * patients) = {most:g}")
+        if self.trust == "distributed" and self.local_steps != 1:
+            raise ValueError("trust 'distributed' takes one step a round: leave out local_steps and raise rounds")
+        return self
+
+    @property
+    def noisy(self) -> bool:
+        """Whether there is noise at all."""
+        return self.epsilon != "infinite"
+
+    @property
+    def promised(self) -> float | None:
+        """Epsilon as a number; None for ``infinite``."""
+        return None if isinstance(self.epsilon, str) else self.epsilon
+
+    @property
+    def expected(self) -> float:
+        """Patients that all sites together expect in a step, q N: a public number."""
+        return self.rate * self.patients
+
+    @property
+    def step(self) -> SampledGaussian:
+        """One step, as accounting knows it.
+
+        Raises:
+            RuntimeError: The noise multiplier is not filled in.
+        """
+        from wardround.common.privacy.mechanism import SampledGaussian
+
+        if self.noise_multiplier is None:
+            raise RuntimeError("the study was built without a noise multiplier")
+        return SampledGaussian(self.rate, self.noise_multiplier)
+
+    def resolved(self, rounds: int) -> Privacy:
+        """The same with the noise multiplier filled in; one that is given must keep the promise.
+
+        Args:
+            rounds: Of the study.
+
+        Raises:
+            WardroundError: WR-1801, no noise or not the given one keeps it.
+        """
+        if self.promised is None:
+            return self.model_copy(update={"noise_multiplier": 0.0})
+        from wardround.common.privacy import pld
+        from wardround.common.privacy.calibration import multiplier_for
+
+        steps = rounds * self.local_steps
+        if self.noise_multiplier is None:
+            return self.model_copy(
+                update={"noise_multiplier": multiplier_for(self.rate, steps, self.promised, self.delta)}
+            )
+        found = pld.epsilon(self.step, steps, self.delta)
+        if found > self.promised:
+            raise WardroundError(
+                "WR-1801",
+                f"{steps} steps with privacy.noise_multiplier {self.noise_multiplier:g} cost epsilon {found:.4g} at "
+                f"delta {self.delta:g}, more than the {self.promised:g} promised.",
+                fix="Leave out privacy.noise_multiplier: it is then solved from epsilon.",
+            )
+        return self
+
+    def check_sites(self, sites: int) -> None:
+        """Refuse a rate at which a site expects fewer than one patient in a step.
+
+        Raises:
+            WardroundError: WR-1802.
+        """
+        expected = self.rate * self.patients / sites
+        if expected < 1:
+            raise WardroundError(
+                "WR-1802", f"A site of {sites} expects {expected:.2g} patients in a step at rate {self.rate:g}."
+            )

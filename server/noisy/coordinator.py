@@ -1,0 +1,88 @@
+"""Runs one open study with differential privacy over a Grid: budgets are reserved, rounds run, runs settled."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from wardround.common.errors import WardroundError
+from wardround.common.models.catalogue import build_model
+from wardround.common.models.state import state_arrays
+from wardround.common.vector import Layout
+from wardround.common.wire.noisy import PREPARE, SETTLE, TRAIN, Prepare, Ready, Settle, TrainedNoisy, TrainNoisy
+from wardround.common.wire.records import pack_vector
+from wardround.common.wire.vectors import unpack_vector
+from wardround.server.exchange import ask, expect
+from wardround.server.noisy.engine import NoisyEngine
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flwr.serverapp import Grid
+
+    from wardround.common.ids import SiteId
+    from wardround.server.exchange import Answer
+    from wardround.server.plan import RunPlan
+    from wardround.server.rounds.committed import Committed
+
+
+class NoisyCoordinator:
+    """A study run over the hospitals that a Grid reaches.
+
+    Args:
+        grid: Flower's Grid.
+        plan: What to run.
+        nodes: Flower node id of every site of the study.
+
+    Raises:
+        WardroundError: WR-1306, a site of the study has no node.
+    """
+
+    def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
+        missing = [site for site in plan.study.site_ids if site not in nodes]
+        if missing:
+            raise WardroundError("WR-1306", f"These sites of the study are not connected: {', '.join(missing)}.")
+        self._grid = grid
+        self._plan = plan
+        self._nodes = {site: nodes[site] for site in plan.study.site_ids}
+        state = state_arrays(build_model(plan.study, seed=plan.seed))
+        self.layout = Layout.of(state)
+        self._initial = self.layout.flatten(state)
+
+    def run(self) -> Committed:
+        """Have every site reserve its budget, run every round, and settle.
+
+        Raises:
+            WardroundError: WR-1306, a site does not take part; WR-1303, a round had too few sites.
+        """
+        fields = self._plan.context.model_dump()
+        for answer in ask(self._grid, PREPARE, dict.fromkeys(self._nodes, Prepare(**fields)), self._nodes, group="0"):
+            expect(answer, Ready)
+        engine = NoisyEngine(self._plan.study, self._initial)
+        while not engine.committed.finished:
+            self._round(engine)
+        # A site that does not hear the end keeps its reservation: its budget is safe, the run is not less finished.
+        for _ in ask(self._grid, SETTLE, dict.fromkeys(self._nodes, Settle(**fields)), self._nodes, group="end"):
+            pass
+        return engine.committed
+
+    def _round(self, engine: NoisyEngine) -> None:
+        begin = time.perf_counter()
+        question = TrainNoisy(**self._plan.context.model_dump(), layout=self.layout.hash, round=engine.next_round)
+        questions, vector = dict.fromkeys(self._nodes, question), pack_vector(engine.committed.model)
+        for answer in ask(self._grid, TRAIN, questions, self._nodes, group=str(engine.next_round), vector=vector):
+            self._take(engine, answer)
+            del answer  # its vector is in the sum: let go of it before the next one comes
+        engine.close_round(time.perf_counter() - begin)
+
+    def _take(self, engine: NoisyEngine, answer: Answer) -> None:
+        if answer.message is None:
+            engine.drop(answer.site, answer.reason or "no reason given")
+            return
+        try:
+            reply = expect(answer, TrainedNoisy)
+            update = unpack_vector(answer.message.content, self.layout.size)
+        except WardroundError as error:
+            engine.drop(answer.site, f"{error.code}: {error.what}")
+            return
+        engine.receive(answer.site, reply.round, update)
