@@ -53,17 +53,17 @@ def initial_state(training: Training, size: int) -> OptimizerState:
 
 
 def server_step(
-    model: Vector, total: Vector, denominator: float, training: Training, progress: float, state: OptimizerState
+    model: Vector, total: Vector, state: OptimizerState, *, denominator: float, training: Training, progress: float
 ) -> OptimizerState:
     """Steps 4 and 5.
 
     Args:
         model: w, ``[P]``; overwritten with the next global model.
         total: G, ``[P]``; used as scratch space.
+        state: After the step before; its vectors are overwritten.
         denominator: q N, above 0.
         training: The optimizer and its settings.
         progress: Completed share of the rounds, from 0 up to but not including 1.
-        state: After the step before; its vectors are overwritten.
 
     Returns:
         The state after this step.
@@ -98,10 +98,15 @@ def _adam(model: Vector, gradient: Vector, rate: float, state: OptimizerState) -
     first, second = state.first, state.second
     if second is None:
         raise ValueError("Adam needs two moments")
-    for moment, beta, value in ((first, BETAS[0], gradient), (second, BETAS[1], gradient * gradient)):
-        moment *= np.float32(beta)
-        moment += np.float32(1 - beta) * value
+    _towards(first, BETAS[0], gradient)
+    _towards(second, BETAS[1], gradient * gradient)
     corrected = [1 - beta**state.steps for beta in BETAS]
     scale = np.sqrt(second / np.float32(corrected[1])) + np.float32(EPSILON)
     model -= np.float32(rate / corrected[0]) * first / scale
     return state
+
+
+def _towards(moment: Vector, beta: float, value: Vector) -> None:
+    """One step of an exponential moving average, in place."""
+    moment *= np.float32(beta)
+    moment += np.float32(1 - beta) * value

@@ -65,9 +65,15 @@ class Committed:
         if self.optimizer is None:
             fedavg.server_step(self.model, total, weight, self._study.aggregation.server_learning_rate)
         else:
-            training, expected = self._study.training, self._study.promise.expected
-            progress = (record.round - 1) / training.rounds
-            self.optimizer = dpsgd.server_step(self.model, total, expected, training, progress, self.optimizer)
+            training = self._study.training
+            self.optimizer = dpsgd.server_step(
+                self.model,
+                total,
+                self.optimizer,
+                denominator=self._study.promise.expected,
+                training=training,
+                progress=(record.round - 1) / training.rounds,
+            )
         self.history = self.history.with_round(record)
         self.selector.after_round(record.round, self.model)
 

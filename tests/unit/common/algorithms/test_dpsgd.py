@@ -10,6 +10,7 @@ import torch
 
 from wardround.common.algorithms import dpsgd
 from wardround.common.study import Training
+from wardround.common.vector import Vector
 
 STEPS = 7
 EXPECTED = 12.5
@@ -26,6 +27,18 @@ def optimizer(chosen: Training, parameter: torch.nn.Parameter) -> torch.optim.Op
     return {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[chosen.optimizer]([parameter], **settings)
 
 
+def stepped(
+    model: Vector,
+    total: Vector,
+    state: dpsgd.OptimizerState,
+    chosen: Training,
+    *,
+    denominator: float = EXPECTED,
+    progress: float = 0.0,
+) -> dpsgd.OptimizerState:
+    return dpsgd.server_step(model, total, state, denominator=denominator, training=chosen, progress=progress)
+
+
 @pytest.mark.parametrize("decay", [0.0, 0.1])
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_steps_are_those_of_the_optimizer(name: str, decay: float) -> None:
@@ -38,7 +51,7 @@ def test_steps_are_those_of_the_optimizer(name: str, decay: float) -> None:
         total = (EXPECTED * generator.normal(size=40)).astype(np.float32)
         parameter.grad = torch.from_numpy(total / np.float32(EXPECTED))
         peer.step()
-        state = dpsgd.server_step(model, total, EXPECTED, chosen, number / STEPS, state)
+        state = stepped(model, total, state, chosen, progress=number / STEPS)
         np.testing.assert_allclose(model, parameter.detach().numpy(), rtol=2e-5, atol=2e-6)
     assert state.steps == STEPS
 
@@ -47,11 +60,11 @@ def test_the_schedule_is_the_study_s() -> None:
     plain, cosine = training(optimizer="sgd", momentum=0), training(optimizer="sgd", momentum=0, schedule="cosine")
     for chosen, expected in ((plain, -0.05), (cosine, -0.025)):
         model = np.zeros(1, dtype=np.float32)
-        dpsgd.server_step(model, np.ones(1, np.float32), 1.0, chosen, 0.5, dpsgd.initial_state(chosen, 1))
+        stepped(model, np.ones(1, np.float32), dpsgd.initial_state(chosen, 1), chosen, denominator=1.0, progress=0.5)
         assert model[0] == pytest.approx(expected)
 
 
 def test_no_denominator_no_step() -> None:
     chosen = training()
     with pytest.raises(ValueError, match="expected number"):
-        dpsgd.server_step(np.zeros(1, np.float32), np.ones(1, np.float32), 0, chosen, 0, dpsgd.initial_state(chosen, 1))
+        stepped(np.zeros(1, np.float32), np.ones(1, np.float32), dpsgd.initial_state(chosen, 1), chosen, denominator=0.0)
