@@ -8,7 +8,7 @@ Decentralized, Collaborative and Privacy-preserving Machine Learning using Multi
 2. Every hospital draws each of its patients with probability q; a drawn patient gives one gradient of norm C at most.
 3. The hospitals' sums, each with its share of the noise, are added: G.
 4. ``g = G / (q N)``, N a public number of patients.
-5. The coordinator steps: ``w <- w - eta * optimizer(g)``. The optimizer's state knows noisy sums alone: it costs nothing.
+5. The coordinator steps: ``w <- w - eta * optimizer(g)``. The optimizer's state knows noisy sums alone.
 
 Adam is Kingma and Ba, ICLR 2015; AdamW decouples weight decay (Loshchilov and Hutter, ICLR 2019); SGD has momentum
 without dampening. All three give the steps of PyTorch's optimizers of these names.

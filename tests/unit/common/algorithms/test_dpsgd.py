@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -10,7 +10,9 @@ import torch
 
 from wardround.common.algorithms import dpsgd
 from wardround.common.study import Training
-from wardround.common.vector import Vector
+
+if TYPE_CHECKING:
+    from wardround.common.vector import Vector
 
 STEPS = 7
 EXPECTED = 12.5
@@ -66,5 +68,6 @@ def test_the_schedule_is_the_study_s() -> None:
 
 def test_no_denominator_no_step() -> None:
     chosen = training()
+    model, total = np.zeros(1, np.float32), np.ones(1, np.float32)
     with pytest.raises(ValueError, match="expected number"):
-        stepped(np.zeros(1, np.float32), np.ones(1, np.float32), dpsgd.initial_state(chosen, 1), chosen, denominator=0.0)
+        stepped(model, total, dpsgd.initial_state(chosen, 1), chosen, denominator=0.0)
