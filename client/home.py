@@ -14,7 +14,7 @@ import hmac
 import os
 import re
 import secrets
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
@@ -28,8 +28,13 @@ from wardround.common.study import Name, Study, parse_toml, validated
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wardround.client.ledger.ledger import Ledger
+
 SETTINGS: Final = "hospital.toml"
 SECRET_BYTES: Final = 32
+_FINGERPRINT: Final = b"wardround/1/patient.key/fingerprint"
+"""What the fingerprint of the secret is an HMAC of."""
+
 _UNWRITABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 """What a TOML string cannot hold: control characters but the tab, and halves of surrogate pairs."""
 
@@ -107,6 +112,20 @@ class Home:
     def patient_key(self, patient: str) -> PatientKey:
         """HMAC-SHA256 of the patient's id under the site's secret, 32 hex digits."""
         return PatientKey(hmac.new(self._secret, patient.encode(), hashlib.sha256).hexdigest()[:32])
+
+    @property
+    def secret_fingerprint(self) -> str:
+        """Tells this secret from another one without giving it away, 64 hex digits."""
+        return hmac.new(self._secret, _FINGERPRINT, hashlib.sha256).hexdigest()
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The hospital's privacy ledger; its events are read once, and again when another process has written."""
+        from wardround.client.identity import site_key
+        from wardround.client.ledger.ledger import Ledger, Owner
+
+        owner = Owner(self.site, self.secret_fingerprint, lambda: site_key(self))
+        return Ledger(self.path, owner, os.urandom, require_witness=lambda: self.policy.require_witness)
 
     def approve(self, study: Study) -> None:
         """Record that a study may run here."""

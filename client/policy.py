@@ -42,6 +42,10 @@ class Policy(BaseModel):
             would differ by that site's update. More than 1 accepts that for convenience.
         score_models: Whether the coordinator of a private study may ask this site to score a model, any
             model, on its patients. The scores stay here, but whether scoring succeeds does not.
+        without_privacy: Whether this site takes part in studies that promise its patients no epsilon: without a
+            ``[privacy]`` table, or with epsilon ``infinite``.
+        require_witness: Whether the privacy ledger spends nothing unless a witness outside this host, a peer or the
+            coordinator, has confirmed that it knows of no newer one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -53,6 +57,8 @@ class Policy(BaseModel):
     min_sites: Annotated[int, Field(ge=3, le=1000, strict=True)] = 3
     runs_per_study: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1
     score_models: Annotated[bool, Field(strict=True)] = False
+    without_privacy: Annotated[bool, Field(strict=True)] = False
+    require_witness: Annotated[bool, Field(strict=True)] = False
 
     def as_toml(self) -> bytes:
         """The content of ``policy.toml``; :func:`read_policy` gives the same policy again."""
@@ -105,6 +111,18 @@ class Policy(BaseModel):
         """
         if not self.score_models:
             raise _forbidden("scoring models that a coordinator sends", "nothing outside the secure sum")
+
+    def check_privacy(self, *, noisy: bool) -> None:
+        """Refuse a study that promises its patients no epsilon.
+
+        Args:
+            noisy: Whether it has a ``[privacy]`` table with a finite epsilon.
+
+        Raises:
+            WardroundError: WR-1809.
+        """
+        if not noisy and not self.without_privacy:
+            raise WardroundError("WR-1809", "This site's policy forbids studies that promise its patients no epsilon.")
 
     def check_run(self, run: StudyRunId, joined: Collection[StudyRunId]) -> None:
         """Refuse one study run too many of an approved study, in private mode.

@@ -106,4 +106,20 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "keys every patient would look like a stranger whose budget is untouched.",
         "Restore patient.key from the backup of this hospital.",
     ),
+    ErrorPage(
+        "WR-1815",
+        "not what was reserved",
+        "A study run spends only what it reserved before it began. This one has reserved nothing here, or another "
+        "study, noise or number of steps, asks for a round beyond its reservation, or has been settled or written off.",
+        "Start a new run of the study; a run that has been settled, or was open when the ledger was restored, cannot "
+        "go on.",
+    ),
+    ErrorPage(
+        "WR-1816",
+        "nobody confirms that the ledger is the newest",
+        "This hospital spends nothing unless a witness, another hospital or the coordinator, says which head of the "
+        "ledger it saw last. None was heard, or what was heard is not signed as it has to be.",
+        "Wait until a witness can be reached. If none will be, an admin restores the ledger from its own file, which "
+        "charges the worst case.",
+    ),
 )
