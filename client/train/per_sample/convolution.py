@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.modules.conv import _ConvNd
 
+VECTOR = 16
+"""Channels that oneDNN handles at a time; with fewer, its kernels for contiguous tensors are several times slower."""
+
 SPATIAL: dict[type[nn.Module], int] = {
     nn.Conv1d: 1,
     nn.Conv2d: 2,
@@ -31,6 +34,10 @@ SPATIAL: dict[type[nn.Module], int] = {
     nn.ConvTranspose2d: 2,
     nn.ConvTranspose3d: 3,
 }
+
+
+def _convolved(inputs: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Any, ...]) -> Tensor:
+    return arrange(torch.ops.aten.convolution(arrange(inputs), arrange(weight), bias, *settings))
 
 
 class Convolution(SimpleLayer):
@@ -63,7 +70,7 @@ class Convolution(SimpleLayer):
         weight, bias = parameters
         weight = cast("Tensor", weight)
         settings = (layer.stride, _padding(layer), layer.dilation, False, layer.output_padding, layer.groups)
-        return torch.ops.aten.convolution(inputs, weight, bias, *settings), (inputs, weight)
+        return _convolved(inputs, weight, bias, settings), (inputs, weight)
 
     def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Input by the batch, weight and bias by the unit."""
@@ -97,7 +104,7 @@ class TransposedConvolution(SimpleLayer):
         weight, bias = parameters
         weight = cast("Tensor", weight)
         settings = (layer.stride, layer.padding, layer.dilation, True, options[0], layer.groups)
-        return torch.ops.aten.convolution(inputs, weight, bias, *settings), (inputs, weight)
+        return _convolved(inputs, weight, bias, settings), (inputs, weight)
 
     def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Input by the batch, weight and bias by the unit."""
@@ -112,9 +119,17 @@ def _backward(
     settings = (layer.stride, _padding(layer), layer.dilation, transposed, output_padding)
     of_input = None
     if step.wants_input:
+        few = _few(weight, layer.groups)
         of_input = torch.ops.aten.convolution_backward(
-            step.gradient, inputs, weight, None, *settings, layer.groups, (True, False, False)
+            arrange(step.gradient, last=few),
+            inputs,
+            arrange(weight, last=few),
+            None,
+            *settings,
+            layer.groups,
+            (True, False, False),
         )[0]
+        of_input = arrange(of_input)
     found = {}
     if "weight" in step.wanted:
         found["weight"] = _weight(step, settings)
@@ -125,15 +140,15 @@ def _backward(
 
 def _weight(step: Step, settings: tuple[Any, ...]) -> Tensor:
     """``[units, *weight.shape]``."""
-    (inputs, weight), units = step.kept, step.units
-    folded = (units * weight.shape[0], *weight.shape[1:])
+    (inputs, weight), units, layer = step.kept, step.units, cast("_ConvNd", step.module)
+    folded, few = (units * weight.shape[0], *weight.shape[1:]), _few(weight, layer.groups)
     found: Tensor = torch.ops.aten.convolution_backward(
-        fold(step.gradient, units),
-        fold(inputs, units),
+        arrange(fold(step.gradient, units), last=few),
+        arrange(fold(inputs, units), last=few),
         weight.new_empty(1).expand(folded),  # only its shape is read
         None,
         *settings,
-        units * cast("_ConvNd", step.module).groups,
+        units * layer.groups,
         (False, True, False),
     )[1]
     return found.reshape(units, *weight.shape)
@@ -144,6 +159,19 @@ def fold(batch: Tensor, units: int) -> Tensor:
     if batch.shape[0] == units:
         return batch.reshape(1, -1, *batch.shape[2:])
     return batch.reshape(units, -1, *batch.shape[1:]).transpose(0, 1).flatten(1, 2)
+
+
+def arrange(tensor: Tensor, *, last: bool = False) -> Tensor:
+    """On a processor, put images and volumes into contiguous or channels-last memory; on a GPU leave them alone."""
+    if tensor.device.type != "cpu" or tensor.ndim not in {4, 5}:
+        return tensor
+    if not last:
+        return tensor.contiguous()
+    return tensor.contiguous(memory_format=torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d)
+
+
+def _few(weight: Tensor, groups: int) -> bool:
+    return min(weight.shape[0] // groups, weight.shape[1]) < VECTOR
 
 
 def _padding(layer: _ConvNd) -> tuple[int, ...]:

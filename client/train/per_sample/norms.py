@@ -134,15 +134,22 @@ class PReLU(SimpleLayer):
     def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """The slope's gradient is the sum of input times gradient where the input is below 0."""
         inputs, weight = step.kept
-        slopes = weight.numel()
-        of_input, of_weight = torch.ops.aten._prelu_kernel_backward(  # noqa: SLF001 - what torch.prelu runs itself
-            step.gradient, inputs, weight.view(-1, *(1,) * max(inputs.ndim - 2, 0)) if inputs.ndim > 1 else weight
-        )
+        gradient = step.gradient.contiguous() if inputs.is_contiguous() else step.gradient
+        of_input = None
+        if step.wants_input:
+            # Where the input is above 0 both ends are the gradient; elsewhere they are 0 and the gradient. In place,
+            # and vectorised on every device, which PyTorch's own backward pass of this layer is not.
+            of_input = torch.ops.aten.threshold_backward(gradient, inputs, 0).lerp_(gradient, _spread(weight, inputs))
         found = {}
         if "weight" in step.wanted:
-            by_slope = of_weight.reshape(of_weight.shape[0], slopes, -1).sum(2)
-            found["weight"] = by_slope.view(step.units, -1, slopes).sum(1)
-        return of_input if step.wants_input else None, found
+            below = inputs.clamp_max(0).mul_(gradient).reshape(inputs.shape[0], weight.numel(), -1).sum(2)
+            found["weight"] = below.view(step.units, -1, weight.numel()).sum(1)
+        return of_input, found
+
+
+def _spread(weight: Tensor, inputs: Tensor) -> Tensor:
+    """One slope for all, or ``[C]`` along axis 1."""
+    return weight if weight.numel() == 1 else weight.view(-1, *(1,) * (inputs.ndim - 2))
 
 
 register_layer(nn.GroupNorm, GroupedNorm())
