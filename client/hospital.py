@@ -111,7 +111,6 @@ class Hospital:
         self._data: dict[bytes, SiteData] = {}
         self._last: LastRound | None = None
         self.last_noisy: LastNoisyRound | None = None
-        self.reserved: set[StudyRunId] = set()
         set_threads(home.settings.threads)
         self.device = choose_device(home.settings.device)
 
@@ -138,6 +137,7 @@ class Hospital:
         validation = self.validation(study, question) if question.validate_first else NOTHING_VALIDATED
         state = self._optimizer_state(question, study)
         work = Work(question.round, question.start, question.samples)
+        Spending(self, study, question).spend(question.round)
         result = self.train_round(study, question, work, state)
         update = fedavg.site_update(self.model(study).vector(), vector)
         reply = Trained(

@@ -99,7 +99,7 @@ def _trained_by(
     else:
         left_out = set(scenario.study.site_ids) - set(arm.trains_on)
         name = "-without-".join(["pooled", *sorted(left_out)])
-        pooled = pooled_home(name, hospitals, arm.trains_on, run)
+        pooled = pooled_home(name, hospitals, arm.trains_on, run, scenario.study)
         homes = {pooled.site: pooled}
     fields = scenario.study.model_dump(by_alias=True)
     fields |= {"sites": tuple(homes), "aggregation": _aggregation(scenario.study, len(homes))}

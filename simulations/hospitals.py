@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.data.pool import SiteData, open_site_data
@@ -91,6 +92,7 @@ def build_hospitals(
             secret=_public_secret(site),
             policy=VIRTUAL_POLICY,
         )
+        _keep_ledger(home, scenario.study)
         with at_hospital(site):
             data = open_site_data(home.settings.data, scenario.study, home.path)
         hospitals[site] = VirtualHospital(home, data)
@@ -138,11 +140,13 @@ def _signed_roster(consortium: Path, members: Mapping[SiteId, Member]) -> Signed
     return signed
 
 
-def pooled_home(name: str, hospitals: Mapping[SiteId, VirtualHospital], sites: Sequence[SiteId], run: Path) -> Home:
-    """The home folder of a hospital that holds the data of all ``sites``: the centralised baseline."""
+def pooled_home(
+    name: str, hospitals: Mapping[SiteId, VirtualHospital], sites: Sequence[SiteId], run: Path, study: Study
+) -> Home:
+    """The home folder of a hospital that holds the data of all ``sites``: the centralised baseline of ``study``."""
     settings = [hospitals[site].home.settings for site in sites]
     registered = [item for setting in settings for item in setting.data]
-    return create_home(
+    home = create_home(
         run / "pooled" / name,
         SiteId(name),
         registered,
@@ -151,6 +155,15 @@ def pooled_home(name: str, hospitals: Mapping[SiteId, VirtualHospital], sites: S
         secret=_public_secret(name),
         policy=VIRTUAL_POLICY,
     )
+    _keep_ledger(home, study)
+    return home
+
+
+def _keep_ledger(home: Home, study: Study) -> None:
+    """Let a virtual hospital keep a ledger without a limit: every arm, seed and fold trains on the same patients."""
+    if study.privacy is not None and not home.ledger.exists:
+        reason = "virtual patients: every arm, seed and fold trains on them anew"
+        home.ledger.set_limit(None, 0.0, admin=CONSORTIUM, reason=reason, now=datetime.now(UTC))
 
 
 def training_samples(hospitals: Mapping[SiteId, VirtualHospital], study: Study, fold: int | None, folds: int) -> int:

@@ -103,6 +103,7 @@ class Contribution:
         total, rounds = own_total(self.study, images), self.study.training.rounds
         work = Work(self.number, consumed_before(total, rounds, self.number), samples_in(total, rounds, self.number))
         before = newest_state(self.files, self.number)
+        Spending(self.hospital, self.study, self.question).spend(self.number)
         result = self.hospital.train_round(self.study, self.question, work, before)
         keep_state(self.files, self.number, result.optimizer_state, self.random)
         return {TRAINING_LOSS: result.loss if math.isfinite(result.loss) else math.inf}

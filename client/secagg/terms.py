@@ -18,12 +18,13 @@ if TYPE_CHECKING:
 
 
 def check_policy(study: Study, policy: Policy) -> None:
-    """Refuse a study whose mode, or strength of secure sum, the site's policy does not allow.
+    """Refuse a study whose mode, strength of secure sum, or lack of noise the site's policy does not allow.
 
     Raises:
-        WardroundError: WR-1712.
+        WardroundError: WR-1712; WR-1809.
     """
     policy.check_mode(study.aggregation.mode)
+    policy.check_privacy(noisy=study.privacy is not None and study.privacy.noisy)
     if study.private:
         policy.check_strength(study.secure.strength)
 

@@ -237,6 +237,7 @@ def train_noisily(
 def _put_gradient(model: torch.nn.Module, gradient: NDArray[np.float64]) -> None:
     start = 0
     for parameter in model.parameters():
-        part = torch.from_numpy(gradient[start : start + parameter.numel()].astype(np.float32))
-        parameter.grad = part.view(parameter.shape).to(parameter.device)
+        part = torch.from_numpy(gradient[start : start + parameter.numel()])
+        # Like the weight also in memory: fused optimizers go through both in the order of memory.
+        parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))
         start += parameter.numel()

@@ -1,0 +1,59 @@
+"""Rounds of studies with a promise against steps worked out patient by patient, and noise against its deviation."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from fakes.promised_runs import Promised, promised_scenario
+
+from wardround.common.privacy.plan import noise_plan
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+LEARNING_RATE = 0.5
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+@pytest.mark.parametrize("clip", [0.05, 5.0])
+def test_without_noise_the_model_is_the_one_worked_out_patient_by_patient(
+    trust: str, clip: float, tmp_path: Path
+) -> None:
+    """Two rounds of one step over everybody: both trust models take the same steps."""
+    promised = Promised.of(promised_scenario(trust=trust, clip=clip), tmp_path)
+    history = promised.coordinate()
+    expected = promised.initial.astype(np.float64)
+    for _ in range(2):
+        expected -= LEARNING_RATE * promised.clipped_sum(promised.study.site_ids, expected) / 40
+    lattice = noise_plan(promised.study, promised.layout.size).lattice
+    rounding = 4 * LEARNING_RATE * 3 * lattice.step / 40  # of two steps, and what the second makes of the first
+    np.testing.assert_allclose(promised.model(), expected, rtol=0, atol=rounding + 2e-6)
+    assert np.abs(promised.model() - promised.initial).max() > 20 * rounding, "the positive control: it moved"
+    assert [record["sites"] for record in history["rounds"]] == [["site0", "site1", "site2"]] * 2
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_the_noise_in_the_model_is_what_the_plan_says(trust: str, tmp_path: Path) -> None:
+    """One step with noise, minus the step worked out by hand, over all values of the model."""
+    promised = Promised.of(promised_scenario(rounds=1, trust=trust, epsilon=2.0), tmp_path)
+    promised.coordinate()
+    step = LEARNING_RATE * promised.clipped_sum(promised.study.site_ids, promised.initial) / 40
+    residual = promised.model() - (promised.initial - step)
+    plan = noise_plan(promised.study, promised.layout.size)
+    shares = 3 / 2 if trust == "distributed" else 3  # of three sites' noise two are certain; alone each adds all
+    assert plan.certain == (2 if trust == "distributed" else 1)
+    expected = LEARNING_RATE * plan.mechanism.multiplier * plan.lattice.sensitivity * np.sqrt(shares) / 40
+    # 7 standard deviations of a standard deviation over this many values: 1e-12.
+    assert np.std(residual) == pytest.approx(expected, rel=7 / np.sqrt(2 * promised.layout.size))
+    assert abs(np.mean(residual)) < 7 * expected / np.sqrt(promised.layout.size)
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_nothing_but_the_update_leaves(trust: str, tmp_path: Path) -> None:
+    promised = Promised.of(promised_scenario(trust=trust, epsilon=2.0), tmp_path)
+    history = promised.coordinate()
+    for record in history["rounds"]:
+        assert (record["samples"], record["train_loss"], record["train_seconds"]) == (None, None, None)
+    assert history["validations"] == []
