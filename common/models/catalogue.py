@@ -16,6 +16,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.models.classifiers import DENSENET121, RESNET18
 from wardround.common.models.conversions import ready_for_privacy
 from wardround.common.models.entry import ModelEntry
+from wardround.common.models.scattering import SCATTERING
 from wardround.common.models.small_cnn import SMALL_CNN
 from wardround.common.models.unet import UNET
 from wardround.common.study import validated
@@ -30,7 +31,9 @@ if TYPE_CHECKING:
 
 GROUP: Final = "wardround.models"
 
-BUILT_IN: Final[Mapping[str, ModelEntry]] = {entry.name: entry for entry in (UNET, DENSENET121, RESNET18, SMALL_CNN)}
+BUILT_IN: Final[Mapping[str, ModelEntry]] = {
+    entry.name: entry for entry in (UNET, DENSENET121, RESNET18, SMALL_CNN, SCATTERING)
+}
 
 
 def build_model(study: Study, *, seed: int) -> nn.Module:

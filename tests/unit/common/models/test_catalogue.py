@@ -50,6 +50,8 @@ CASES = [
     ("resnet18", MULTICLASS, (32, 32, 32), {"norm": "group"}),
     ("small_cnn", MULTICLASS, (32, 48), {}),
     ("small_cnn", MULTICLASS, (16, 16, 20), {"norm": "batch", "widths": (8, 16), "dropout": 0.5}),
+    ("scattering", MULTICLASS, (48, 50), {}),
+    ("scattering", MULTICLASS, (16, 20, 18), {"scales": 3, "directions": 6, "cells": 2, "mirrored": True}),
 ]
 
 
@@ -100,6 +102,10 @@ def test_reference_unet_has_the_published_size() -> None:
         ("small_cnn", MULTICLASS, (31, 32), {}, "at least 32"),
         ("small_cnn", SEGMENTATION, (32, 32), {}, "segmentation"),
         ("small_cnn", MULTICLASS, (32, 32), {"widths": (9,)}, "widths"),
+        ("scattering", MULTICLASS, (47, 48), {}, "at least 48"),
+        ("scattering", MULTICLASS, (32, 31), {"cells": 2}, "at least 32"),
+        ("scattering", SEGMENTATION, (48, 48), {}, "segmentation"),
+        ("scattering", MULTICLASS, (48, 48), {"directions": 0}, "directions"),
     ],
 )
 def test_misfits_are_refused(
