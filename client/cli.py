@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from wardround.client.ledger.cli import app as ledger_app
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 app = typer.Typer(help="What a hospital runs: look after its data sets and private runs.", no_args_is_help=True)
 data_app = typer.Typer(help="The hospital's data sets.", no_args_is_help=True)
 app.add_typer(data_app, name="data")
+app.add_typer(ledger_app, name="ledger")
 
 
 @data_app.command("check")

@@ -19,7 +19,7 @@ import numpy as np
 from wardround.common.ids import PatientKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Collection, Iterable, Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -85,14 +85,11 @@ class Histories:
         """Number of patients."""
         return len(self._group)
 
-    @property
-    def groups(self) -> Mapping[int, tuple[str, ...]]:
-        """The cohorts of each group of patients with the same history."""
-        return self._cohorts
-
-    def size(self, group: int) -> int:
-        """Patients in a group."""
-        return self._sizes[group]
+    def in_any(self, cohorts: Collection[str]) -> int:
+        """How many patients were in one or more of these cohorts."""
+        return sum(
+            self._sizes[group] for group, held in self._cohorts.items() if any(digest in cohorts for digest in held)
+        )
 
     def cohorts_of(self, key: bytes) -> tuple[str, ...]:
         """The cohorts that a patient was in, oldest first."""

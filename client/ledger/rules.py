@@ -93,7 +93,8 @@ def check_present(state: State, cohort: Cohort) -> None:
     Raises:
         WardroundError: WR-1810.
     """
-    if cohort.digest in state.touched or not state.withdrawn.isdisjoint(cohort):
+    known = cohort.digest in state.cohorts
+    if cohort.digest in state.touched or not (known or state.withdrawn.isdisjoint(cohort)):
         count = len(state.withdrawn.intersection(cohort))
         raise WardroundError(
             "WR-1810",

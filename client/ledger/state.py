@@ -92,6 +92,7 @@ class State:
         digest: Of the last one.
         incarnation: The ledger's random name; another after each restore from a backup.
         limit: The limit in force; None: none was set.
+        limits: All that were set, with who and why.
         ceiling: The highest there ever was, epsilon and delta each.
         lost: What each patient may have borne besides, by events that were lost.
         runs: Study runs in the order of their reservation.
@@ -109,6 +110,7 @@ class State:
         self.digest = START
         self.incarnation = ""
         self.limit: Bound | None = None
+        self.limits: list[LimitSet] = []
         self.ceiling: Bound | None = None
         self.lost: Bound | None = None
         self.runs: dict[StudyRunId, Run] = {}
@@ -184,6 +186,7 @@ class State:
                 self.incarnation = event.incarnation
             case LimitSet():
                 self.limit = event.limit
+                self.limits.append(event)
                 self.ceiling = event.limit.joined(self.ceiling)
             case CohortSeen():
                 self._see(event, cohort)
