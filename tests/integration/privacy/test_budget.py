@@ -1,0 +1,144 @@
+"""Hospitals pay before they train, once for each computation, and refuse what their patients cannot pay."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from fakes.promised_runs import Promised, promised_scenario
+
+from wardround.client.home import Home
+from wardround.client.hospital import Hospital
+from wardround.client.noisy import NoisyRounds
+from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.wire.messages import Describe, Train, Validate
+from wardround.common.wire.noisy import Prepare, Settle, TrainNoisy
+from wardround.simulations.faults import Fault
+from wardround.simulations.grid import InProcessGrid
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+SITE = SiteId("site0")
+
+
+def limited(folder: Path, epsilon: float, *, trust: str = "local", rounds: int = 3) -> Promised:
+    """Hospitals of which ``site0`` has a limit; the study costs epsilon 2."""
+    promised = Promised.of(promised_scenario(rounds=rounds, trust=trust, epsilon=2.0, rate=0.5), folder)
+    set_limit(promised, epsilon)
+    return promised
+
+
+def set_limit(promised: Promised, epsilon: float) -> None:
+    home = Home(promised.homes[SITE])
+    home.ledger.set_limit(epsilon, 1e-5, admin="A. Admin", reason="a test", now=NOW)
+
+
+def fields(promised: Promised, run: str = "run") -> dict[str, Any]:
+    return {"study": promised.study.id, "run": StudyRunId(run), "seed": 0}
+
+
+def computations(promised: Promised, run: str = "run") -> dict[int, int]:
+    ledger = Home(promised.homes[SITE]).ledger
+    rounds = range(1, promised.study.training.rounds + 1)
+    return {number: ledger.computations(StudyRunId(run), number) for number in rounds}
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_every_round_is_paid_for_once_and_the_run_is_settled(trust: str, tmp_path: Path) -> None:
+    promised = limited(tmp_path, 4.0, trust=trust)
+    promised.coordinate()
+    assert computations(promised) == {1: 1, 2: 1, 3: 1}
+    state = Home(promised.homes[SITE]).ledger.state()
+    assert state.runs[StudyRunId("run")].settled
+
+
+def test_a_retry_masks_the_same_update_and_pays_nothing(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 4.0, trust="distributed")
+    silent = [Fault(site="site1", round=2, stage="upload", attempts=1)]
+    history = promised.coordinate(InProcessGrid(promised.homes, None, silent))
+    assert history["rounds"][1]["attempts"] == 2, "the positive control: the round was tried again"
+    assert computations(promised) == {1: 1, 2: 1, 3: 1}
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_a_second_study_that_the_patients_cannot_pay_is_not_trained(trust: str, tmp_path: Path) -> None:
+    promised = limited(tmp_path, 3.0, trust=trust)
+    promised.coordinate()
+    with pytest.raises(WardroundError) as refused:
+        promised.coordinate(run="again")
+    assert "WR-1807" in refused.value.what
+    assert computations(promised, "again") == {1: 0, 2: 0, 3: 0}
+    set_limit(promised, 9.0)  # the positive control
+    promised.coordinate(run="after")
+    assert computations(promised, "after") == {1: 1, 2: 1, 3: 1}
+
+
+def test_a_hospital_that_sees_no_limit_takes_no_part(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 4.0)
+    for name in ("ledger.sqlite", "ledger.head"):
+        (promised.homes[SITE] / name).unlink()
+    with pytest.raises(WardroundError) as refused:
+        promised.coordinate()
+    assert "WR-1808" in refused.value.what
+
+
+def test_without_noise_a_limit_refuses_the_study(tmp_path: Path) -> None:
+    scenario = promised_scenario(trust="local")  # epsilon infinite
+    Promised.of(scenario, tmp_path / "free").coordinate()  # the positive control: nothing promised, nothing refused
+    promised = Promised.of(scenario, tmp_path / "limited")
+    set_limit(promised, 1000.0)
+    with pytest.raises(WardroundError) as refused:
+        promised.coordinate()
+    assert "WR-1809" in refused.value.what
+
+
+def test_a_hospital_that_restarts_pays_for_a_second_computation(tmp_path: Path) -> None:
+    """Open mode keeps an update in memory: asked again it gives the same; after a restart it pays again."""
+    promised = limited(tmp_path, 8.0)
+    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+    hospital.prepare(Prepare(**fields(promised)))
+    question = TrainNoisy(**fields(promised), layout=promised.layout.hash, round=1)
+    _, first = hospital.train(question, promised.initial)
+    _, same = hospital.train(question, promised.initial)
+    assert first.tobytes() == same.tobytes()
+    assert computations(promised)[1] == 1
+    _, fresh = NoisyRounds(Hospital(Home(promised.homes[SITE]), {})).train(question, promised.initial)
+    assert np.count_nonzero(fresh == first) < 0.01 * first.size, "the noise is new"
+    assert computations(promised)[1] == 2
+
+
+def test_nothing_is_trained_that_was_not_reserved_or_is_over(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 8.0)
+    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+    question = TrainNoisy(**fields(promised), layout=promised.layout.hash, round=1)
+    with pytest.raises(WardroundError) as unreserved:
+        hospital.train(question, promised.initial)
+    hospital.prepare(Prepare(**fields(promised)))
+    hospital.train(question, promised.initial)  # the positive control
+    hospital.settle(Settle(**fields(promised)))
+    with pytest.raises(WardroundError) as settled:
+        hospital.train(question.model_copy(update={"round": 2}), promised.initial)
+    with pytest.raises(WardroundError) as beyond:
+        hospital.train(question.model_copy(update={"round": 4}), promised.initial)
+    assert [error.value.code for error in (unreserved, settled, beyond)] == ["WR-1815", "WR-1815", "WR-1301"]
+
+
+def test_questions_for_numbers_without_noise_are_refused(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 8.0)
+    hospital, asked = Hospital(Home(promised.homes[SITE]), {}), fields(promised)
+    layout, model = promised.layout.hash, promised.initial
+    train = Train(**asked, layout=layout, round=1, rounds=3, start=0, samples=4)
+    for step in (
+        lambda: hospital.describe(Describe(**asked)),
+        lambda: hospital.validate(Validate(**asked, layout=layout), model),
+        lambda: hospital.train(train, model),
+    ):
+        with pytest.raises(WardroundError) as refused:
+            step()
+        assert refused.value.code == "WR-1715"
+    assert not computations(promised)[1]
