@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from wardround.common.privacy.mechanism import SampledGaussian
 
-ORDERS: Final[tuple[float, ...]] = (1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0, 32.0)
-"""The orders of the ledger's filter; few, because they share one delta."""
+ORDERS: Final[tuple[float, ...]] = (1.75, 2.25, 3.0, 4.0, 6.0, 10.0, 20.0)
+"""The orders of the ledger's filter; few, because they share one delta (README.md, section 6, on the choice)."""
 
 DISPLAY_ORDERS: Final[tuple[float, ...]] = (
     *(1 + x / 10 for x in range(1, 10)),
@@ -108,6 +108,16 @@ def budget(epsilon: float, delta: float, orders: Sequence[float] = ORDERS) -> ND
     if not orders or len(set(orders)) != len(orders):
         raise ValueError("a filter has one order or more, each once")
     return epsilon - _conversion(np.asarray(orders, dtype=np.float64), delta / len(orders))
+
+
+def least_limit(costs: Sequence[float] | NDArray[np.float64], delta: float, orders: Sequence[float] = ORDERS) -> float:
+    """The smallest limit on epsilon under which the filter admits these total costs: the inverse of :func:`budget`.
+
+    Raises:
+        ValueError: As :func:`epsilon_of_rdp`.
+    """
+    check_delta(delta)
+    return epsilon_of_rdp(costs, orders, delta / len(orders))
 
 
 def _conversion(orders: NDArray[np.float64], delta: float) -> NDArray[np.float64]:
