@@ -59,9 +59,9 @@ def _normalise_groups(module: nn.Module) -> Iterator[str]:
                 groups = converted[child].num_groups
                 yield f"{type(child).__name__} -> GroupNorm with {groups} group{'s' * (groups > 1)}"
     for parent in tuple(module.modules()):
-        for name, child in tuple(parent._modules.items()):  # noqa: SLF001 - named_children leaves second names out
-            if child is not None and child in converted:
-                setattr(parent, name, converted[child])
+        for name, used in tuple(parent._modules.items()):  # noqa: SLF001 - named_children leaves second names out
+            if used in converted:
+                setattr(parent, name, converted[used])
 
 
 def _converted(layer: _BatchNorm) -> nn.GroupNorm:

@@ -1,10 +1,7 @@
 """Convolutions and transposed convolutions in one, two and three dimensions.
 
-Forward pass and gradient of the input are those of the batch. The gradient of the weight is taken
-unit by unit by folding the units into the groups of one convolution: ``units`` samples of C
-channels become one of ``units * C`` channels in ``units`` times as many groups, and the gradient of
-that convolution's weight ``[units * O, C / groups, *kernel]`` holds one gradient of the weight for
-every unit. That takes the multiplications of the batched gradient, and nothing is unfolded.
+Forward pass and gradient of the input are those of the batch; the gradient of the weight is taken
+unit by unit in :mod:`~wardround.client.train.per_sample.weights`.
 """
 
 from __future__ import annotations
@@ -16,6 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import nn
 
 from wardround.client.train.per_sample.layers import SimpleLayer, Sink, Step, register_layer
+from wardround.client.train.per_sample.weights import ConvolutionProduct, Rule, arrange, few_channels
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -23,8 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.modules.conv import _ConvNd
 
-VECTOR = 16
-"""Channels that oneDNN handles at a time; with fewer, its kernels for contiguous tensors are several times slower."""
+    from wardround.client.train.per_sample.contributions import Contribution
 
 SPATIAL: dict[type[nn.Module], int] = {
     nn.Conv1d: 1,
@@ -72,7 +69,7 @@ class Convolution(SimpleLayer):
         settings = (layer.stride, _padding(layer), layer.dilation, False, layer.output_padding, layer.groups)
         return _convolved(inputs, weight, bias, settings), (inputs, weight)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
         """Input by the batch, weight and bias by the unit."""
         return _backward(step, transposed=False, output_padding=(0,) * (step.gradient.ndim - 2))
 
@@ -106,72 +103,40 @@ class TransposedConvolution(SimpleLayer):
         settings = (layer.stride, layer.padding, layer.dilation, True, options[0], layer.groups)
         return _convolved(inputs, weight, bias, settings), (inputs, weight)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
         """Input by the batch, weight and bias by the unit."""
         return _backward(step, transposed=True, output_padding=_added(step))
 
 
 def _backward(
     step: Step, *, transposed: bool, output_padding: tuple[int, ...]
-) -> tuple[Tensor | None, dict[str, Tensor]]:
+) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
     layer = cast("_ConvNd", step.module)
     inputs, weight = step.kept
-    settings = (layer.stride, _padding(layer), layer.dilation, transposed, output_padding)
-    of_input = None
-    if step.wants_input:
-        few = _few(weight, layer.groups)
-        of_input = torch.ops.aten.convolution_backward(
-            arrange(step.gradient, last=few),
-            inputs,
-            arrange(weight, last=few),
-            None,
-            *settings,
-            layer.groups,
-            (True, False, False),
-        )[0]
-        of_input = arrange(of_input)
-    found = {}
+    rule = Rule(layer.stride, _padding(layer), layer.dilation, transposed, output_padding)
+    found: dict[str, Tensor | Contribution] = {}
     if "weight" in step.wanted:
-        found["weight"] = _weight(step, settings)
+        product = ConvolutionProduct(inputs, step.gradient, weight, step.units, rule, layer.groups)
+        found["weight"] = product if product.worthwhile() else product.written_out()
     if "bias" in step.wanted:
         found["bias"] = step.gradient.flatten(2).sum(2).view(step.units, -1, step.gradient.shape[1]).sum(1)
-    return of_input, found
+    return _of_input(step, rule) if step.wants_input else None, found
 
 
-def _weight(step: Step, settings: tuple[Any, ...]) -> Tensor:
-    """``[units, *weight.shape]``."""
-    (inputs, weight), units, layer = step.kept, step.units, cast("_ConvNd", step.module)
-    folded, few = (units * weight.shape[0], *weight.shape[1:]), _few(weight, layer.groups)
+def _of_input(step: Step, rule: Rule) -> Tensor:
+    inputs, weight = step.kept
+    groups = cast("_ConvNd", step.module).groups
+    last = few_channels(weight, groups)
     found: Tensor = torch.ops.aten.convolution_backward(
-        arrange(fold(step.gradient, units), last=few),
-        arrange(fold(inputs, units), last=few),
-        weight.new_empty(1).expand(folded),  # only its shape is read
+        arrange(step.gradient, last=last),
+        inputs,
+        arrange(weight, last=last),
         None,
-        *settings,
-        units * layer.groups,
-        (False, True, False),
-    )[1]
-    return found.reshape(units, *weight.shape)
-
-
-def fold(batch: Tensor, units: int) -> Tensor:
-    """``[units * copies, C, *size]`` to ``[copies, units * C, *size]``; without copies, a view."""
-    if batch.shape[0] == units:
-        return batch.reshape(1, -1, *batch.shape[2:])
-    return batch.reshape(units, -1, *batch.shape[1:]).transpose(0, 1).flatten(1, 2)
-
-
-def arrange(tensor: Tensor, *, last: bool = False) -> Tensor:
-    """On a processor, put images and volumes into contiguous or channels-last memory; on a GPU leave them alone."""
-    if tensor.device.type != "cpu" or tensor.ndim not in {4, 5}:
-        return tensor
-    if not last:
-        return tensor.contiguous()
-    return tensor.contiguous(memory_format=torch.channels_last if tensor.ndim == 4 else torch.channels_last_3d)
-
-
-def _few(weight: Tensor, groups: int) -> bool:
-    return min(weight.shape[0] // groups, weight.shape[1]) < VECTOR
+        *rule,
+        groups,
+        (True, False, False),
+    )[0]
+    return arrange(found)
 
 
 def _padding(layer: _ConvNd) -> tuple[int, ...]:

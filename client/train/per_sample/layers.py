@@ -18,10 +18,14 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from torch.autograd.function import once_differentiable
 
+from wardround.client.train.per_sample.contributions import Written
+
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
+
+    from wardround.client.train.per_sample.contributions import Contribution
 
 Precision = Literal["low", "full", "input"]
 """What a layer computes in under automatic mixed precision: the low type, float32, or its input's type."""
@@ -36,23 +40,27 @@ class Sink:
     Args:
         units: Of the batch.
         names: The layer's own name of each trainable parameter to its name in the model.
-        found: By name in the model, ``[units, *shape]`` in the parameter's data type.
+        found: By name in the model.
     """
 
-    def __init__(self, units: int, names: dict[str, str], found: dict[str, Tensor]) -> None:
+    def __init__(self, units: int, names: dict[str, str], found: dict[str, Contribution]) -> None:
         self.units = units
         self._names = names
         self._found = found
 
-    def add(self, name: str, gradient: Tensor) -> None:
-        """Add ``gradient`` ``[units, *shape]`` to what the layer's parameter ``name`` has; frozen ones are ignored."""
+    def add(self, name: str, gradient: Tensor | Contribution) -> None:
+        """Add to what the layer's parameter ``name`` has; frozen parameters are ignored.
+
+        Args:
+            name: The layer's own.
+            gradient: ``[units, *shape]`` in the parameter's data type, or what stands for it.
+        """
         if name not in self._names:
             return
-        known = self._found.get(self._names[name])
-        if known is None:
-            self._found[self._names[name]] = gradient
-        else:
-            known.add_(gradient)
+        full = self._names[name]
+        more = Written(gradient) if isinstance(gradient, torch.Tensor) else gradient
+        known = self._found.get(full)
+        self._found[full] = more if known is None else Written(known.written_out() + more.written_out())
 
     def part(self, prefix: str) -> Sink:
         """The sink of a layer inside this one; ``prefix`` ends with a dot, or is empty."""
@@ -144,7 +152,7 @@ class SimpleLayer(Layer):
         """
 
     @abstractmethod
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, Mapping[str, Tensor | Contribution]]:
         """Gradient of the input (None if it is not wanted), and ``[units, *shape]`` of each wanted parameter."""
 
 
@@ -180,11 +188,12 @@ class _Recorded(torch.autograd.Function):
         layer: SimpleLayer = ctx.layer
         needed = ctx.needs_input_grad[_BEFORE_INPUT:]
         wanted = frozenset(name for name, need in zip(layer.parameters, needed[1:], strict=True) if need)
-        step = Step(ctx.module, ctx.sink.units, ctx.saved_tensors, gradient, needed[0], wanted)
+        kept = tuple(tensor.detach() for tensor in ctx.saved_tensors)  # what is found must not hold the graph
+        step = Step(ctx.module, ctx.sink.units, kept, gradient, needed[0], wanted)
         with torch.autocast(gradient.device.type, enabled=False):
             of_input, found = layer.backward(step)
         for name, value in found.items():
-            ctx.sink.add(name, value.to(getattr(ctx.module, name).dtype))
+            ctx.sink.add(name, _in_type_of(getattr(ctx.module, name), value))
         if of_input is not None:
             of_input = of_input.to(ctx.input_dtype)
         return (None,) * _BEFORE_INPUT + (of_input,) + (None,) * len(layer.parameters)
@@ -192,6 +201,10 @@ class _Recorded(torch.autograd.Function):
 
 _BEFORE_INPUT: Final = 4
 """Arguments of :meth:`_Recorded.forward` before the input."""
+
+
+def _in_type_of(parameter: Tensor, found: Tensor | Contribution) -> Tensor | Contribution:
+    return found.to(parameter.dtype) if isinstance(found, torch.Tensor) else found
 
 
 def _computed_in(inputs: Tensor, precision: Precision) -> torch.dtype:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
     from torch import Tensor, nn
 
+    from wardround.client.train.per_sample.contributions import Contribution
+
 
 class PerSample:
     """Takes gradients unit by unit; the model is as it was whenever no recording is going on.
@@ -47,7 +49,7 @@ class PerSample:
         check_model(model)
         self._model = model
         self._units = 0
-        self._found: dict[str, Tensor] = {}
+        self._found: dict[str, Contribution] = {}
 
     @contextmanager
     def recording(self, units: int) -> Iterator[None]:
@@ -85,8 +87,8 @@ class PerSample:
     def norms(self) -> Tensor:
         """Euclidean norm of each unit's gradient over all trainable parameters, float64 ``[units]``."""
         squares = torch.zeros(self._units, dtype=torch.float64, device=self._device())
-        for gradient in self._found.values():
-            squares += torch.linalg.vector_norm(gradient.reshape(self._units, -1).double(), dim=1).square()
+        for contribution in self._found.values():
+            squares += contribution.squares()
         return squares.sqrt()
 
     def weighted_sum(self, factors: Tensor) -> dict[str, Tensor]:
@@ -106,15 +108,13 @@ class PerSample:
         """
         if factors.shape != (self._units,) or not bool(torch.isfinite(factors).all()):
             raise ValueError(f"{self._units} finite factors are needed")
-        found, self._found = self._found, {}
+        found, self._found, self._units = self._found, {}, 0
         sums = {}
         for name, parameter in self._model.named_parameters():
-            if parameter.requires_grad:
-                total = torch.zeros_like(parameter, dtype=torch.float64, memory_format=torch.contiguous_format)
-                if name in found:
-                    _add_weighted(total, found.pop(name), factors)
-                sums[name] = total
-        self._units = 0
+            if name in found:
+                sums[name] = found.pop(name).weighted(factors).double()
+            elif parameter.requires_grad:
+                sums[name] = torch.zeros(parameter.shape, dtype=torch.float64, device=parameter.device)
         return sums
 
     def _recorded(self) -> dict[nn.Module, dict[str, str]]:
@@ -135,9 +135,3 @@ class PerSample:
 
     def _device(self) -> torch.device:
         return next(self._model.parameters()).device
-
-
-def _add_weighted(total: Tensor, gradients: Tensor, factors: Tensor) -> None:
-    for factor, gradient in zip(factors.tolist(), gradients, strict=True):
-        if factor != 0:
-            total.add_(gradient, alpha=factor)
