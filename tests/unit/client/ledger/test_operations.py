@@ -219,7 +219,7 @@ def test_delta_is_a_small_probability(tmp_path: Path, delta: float) -> None:
 @pytest.mark.parametrize(("admin", "reason"), [("", "why"), ("Ada", ""), ("A\nda", "why"), ("Ada", "w\nhy")])
 def test_a_limit_has_a_name_and_a_reason(tmp_path: Path, admin: str, reason: str) -> None:
     book = ledger(tmp_path)
-    with pytest.raises(ValueError, match="admin|reason"):
+    with pytest.raises(ValueError, match=r"admin|reason"):
         book.set_limit(8.0, 1e-5, admin=admin, reason=reason, now=NOW)
     assert not book.exists
     book.set_limit(8.0, 1e-5, admin="Ada", reason="why", now=NOW)
