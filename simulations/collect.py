@@ -13,7 +13,10 @@ from wardround.client.data.split import Parts
 from wardround.client.home import write_atomically
 from wardround.simulations.clipping import clipping_warnings
 from wardround.simulations.job import load_model
-from wardround.simulations.results import Metric, Model, Privacy, Results, Round, StudySummary
+from wardround.simulations.privacy.caution import promise_warnings
+from wardround.simulations.privacy.spent import privacy_rows
+from wardround.simulations.privacy.write import write_statement
+from wardround.simulations.results import Metric, Model, Results, Round, StudySummary
 from wardround.simulations.statistics import metric_rows, test_rows
 
 if TYPE_CHECKING:
@@ -40,6 +43,7 @@ def collect_results(
     arms = [arm.name for arm in scenario.arms()]
     rounds = [row for job in jobs for row in _rounds(job)]
     reported = _reported_model(jobs, run)
+    privacy = privacy_rows(request.study, hospitals, jobs)
     results = Results(
         study=StudySummary(
             id=request.study.id, name=request.study.name, task=request.study.task.kind, sites=list(request.study.sites)
@@ -53,8 +57,8 @@ def collect_results(
         metrics=metric_rows(cases, request.study, arms, list(scenario.sites)),
         tests=test_rows(cases, request.study, arms, list(request.study.sites), list(scenario.sites)),
         rounds=rounds,
-        privacy=[Privacy(site=site, unit="patient", epsilon=None, delta=None) for site in request.study.sites],
-        warnings=[*warnings, *_losses(rounds), *clipping_warnings(jobs)],
+        privacy=privacy,
+        warnings=[*warnings, *promise_warnings(request.study, privacy), *_losses(rounds), *clipping_warnings(jobs)],
         model=reported,
     )
     _write(run / "results.json", results.model_dump(mode="json", by_alias=True))
@@ -62,6 +66,8 @@ def collect_results(
     pd.DataFrame([row.model_dump() for row in results.metrics], columns=list(Metric.model_fields)).to_csv(
         run / "metrics.csv", index=False
     )
+    if request.study.privacy is not None:
+        write_statement(run, request.study, privacy)
     return results
 
 

@@ -1,0 +1,148 @@
+"""Sampling, sensitivity, noise, randomness: the algorithm and how it is computed."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+from wardround.simulations.privacy.question import Question, at_most, count, number
+
+if TYPE_CHECKING:
+    from wardround.simulations.privacy.facts import Facts
+
+_SMALLEST: Final = -1000
+"""What is below 10 to this power is not told more exactly."""
+
+
+def questions(facts: Facts) -> tuple[Question, ...]:
+    """Of a study with a finite epsilon."""
+    return (_algorithm(facts), _sampling(facts), _sensitivity(facts), _noise(facts), _randomness(), _numerics(facts))
+
+
+def _algorithm(facts: Facts) -> Question:
+    joint = (
+        "The coordinator takes one step with the sum over hospitals (joint DP-SGD)."
+        if facts.study.distributed
+        else "The hospital takes the step itself, and the difference of the weights leaves after "
+        f"{count(facts.promise.local_steps, 'step')}."
+    )
+    return Question(
+        "algorithm",
+        "What is computed?",
+        (
+            (
+                "Stochastic gradient descent with differential privacy (DP-SGD; Abadi et al. 2016), with patients for "
+                "examples. In a step each patient is drawn at random; a drawn patient gives one gradient; it is "
+                f"clipped; the sum over patients gets noise. {joint} A step that draws nobody adds noise all the same."
+            ),
+            (
+                "What a sum is divided by is a public number, "
+                f"{number(facts.plan.denominator)} for one hospital, and no count of anybody's patients."
+            ),
+        ),
+        {"denominator": facts.plan.denominator, "local_steps": facts.promise.local_steps},
+    )
+
+
+def _sampling(facts: Facts) -> Question:
+    promise = facts.promise
+    return Question(
+        "sampling",
+        "How are patients drawn?",
+        (
+            (
+                f"Each patient by themselves with probability {number(promise.rate)} in every step (Poisson sampling), "
+                "by the operating system's randomness at their hospital. Nobody else can know or steer who is drawn, "
+                "and the accounting relies on that."
+            ),
+        ),
+        {"rate": promise.rate, "expected_patients": promise.expected},
+    )
+
+
+def _sensitivity(facts: Facts) -> Question:
+    lattice = facts.plan.lattice
+    return Question(
+        "sensitivity",
+        "How much can one patient change?",
+        (
+            (
+                f"A patient's gradient is clipped to norm {number(lattice.clip)}. With what float arithmetic and "
+                f"rounding to the lattice may add, one patient changes a sum by {number(lattice.sensitivity)} at most. "
+                "A gradient that is not a number counts as zero. Nothing about this is learnt from the data."
+            ),
+        ),
+        {"clip": lattice.clip, "sensitivity": lattice.sensitivity, "lattice_step": lattice.step},
+    )
+
+
+def _noise(facts: Facts) -> Question:
+    plan = facts.plan
+    shared = (
+        f"Each hospital adds Gaussian noise of variance 1 / {plan.certain} of that to its own sum"
+        if facts.study.distributed
+        else "Each hospital adds all of it to its own sum"
+    )
+    return Question(
+        "noise",
+        "What is the noise?",
+        (
+            (
+                f"Gaussian noise, rounded to the lattice, of standard deviation {number(facts.noise)} on each of "
+                f"{facts.model.values} values: the noise multiplier {number(facts.step.multiplier)} times the "
+                f"sensitivity. {shared}: a standard deviation of {number(plan.deviation)} lattice units."
+            ),
+            (
+                "Rounding a Gaussian to integers on top of integers is the same as rounding the sum, so nothing is "
+                "lost by it and the accounting of the Gaussian holds."
+            ),
+        ),
+        {
+            "noise_multiplier": facts.step.multiplier,
+            "deviation": facts.noise,
+            "deviation_of_a_hospital_in_lattice_units": plan.deviation,
+            "values": facts.model.values,
+        },
+    )
+
+
+def _randomness() -> Question:
+    return Question(
+        "randomness",
+        "Where does the randomness come from?",
+        (
+            (
+                "From the operating system of the hospital. Each noise vector has a fresh key of 256 bits, expanded by "
+                "AES-256 in counter mode and kept nowhere. Neither a study nor a coordinator can set or learn a seed: "
+                "studies that try are refused (WR-1806)."
+            ),
+        ),
+    )
+
+
+def _numerics(facts: Facts) -> Question:
+    slack: tuple[str, ...] = ()
+    if facts.study.distributed:
+        slack = (
+            (
+                "A sum of several hospitals' rounded noise is not exactly a rounded Gaussian. The difference adds less "
+                f"than 10^{max(math.ceil(facts.added_to_delta), _SMALLEST)} to delta."
+            ),
+        )
+    return Question(
+        "implementation",
+        "Do computers' numbers break the promise?",
+        (
+            (
+                "Noise that is computed in floating point can give values away by their last digits (Mironov 2012). "
+                "Here everything that leaves lies on a lattice of integers, and the sampler computes every value "
+                "exactly where floating point could round it the wrong way. Norms are computed in float64."
+            ),
+            *slack,
+            (
+                f"The proofs stand beside the code (common/privacy/README.md). The lattice's step is "
+                f"{at_most(facts.plan.lattice.step)}."
+            ),
+        ),
+        {"added_to_delta_below_10_to": facts.added_to_delta if facts.study.distributed else None},
+    )

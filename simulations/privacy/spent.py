@@ -1,0 +1,98 @@
+"""What the patients of each site were promised, and what the site's ledger says that it cost them."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+from wardround.client.ledger.cost import cost, enforced_epsilon
+from wardround.client.ledger.events import Mechanism
+from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.privacy import pld
+from wardround.common.privacy.lattice import Lattice
+from wardround.common.privacy.witness import Bound
+from wardround.simulations.privacy.leaving import NOT_SENT
+from wardround.simulations.results import Privacy
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from wardround.client.ledger.state import Run
+    from wardround.common.study import Study
+    from wardround.simulations.hospitals import VirtualHospital
+    from wardround.simulations.job import Job
+
+
+def privacy_rows(study: Study, hospitals: Mapping[SiteId, VirtualHospital], jobs: Sequence[Job]) -> list[Privacy]:
+    """A row for each training site of ``study``.
+
+    Args:
+        study: Of the arm ``federated``.
+        hospitals: Their ledgers say what was spent.
+        jobs: Finished study runs; those of other arms are passed over.
+
+    Raises:
+        WardroundError: WR-1811 to WR-1814, a ledger is not usable.
+    """
+    if study.privacy is None:
+        return [Privacy(site=site, unit="patient", epsilon=None, delta=None) for site in study.sites]
+    runs = [StudyRunId(job.run) for job in jobs if job.arm == "federated"]
+    return [_row(study, site, _spent(hospitals[site], runs), len(runs)) for site in study.site_ids]
+
+
+def _spent(hospital: VirtualHospital, runs: Sequence[StudyRunId]) -> list[Run]:
+    """What the ledger has of each run; nothing of a run that never asked this site."""
+    known = hospital.home.ledger.state().runs
+    return [known[run] for run in runs if run in known]
+
+
+def _row(study: Study, site: SiteId, spent: Sequence[Run], runs: int) -> Privacy:
+    promise = study.promise
+    return Privacy(
+        site=site,
+        unit="patient",
+        epsilon=promise.promised,
+        delta=promise.delta,
+        relation="add/remove",
+        trust=promise.trust,
+        rate=promise.rate,
+        clip=promise.clip,
+        sensitivity=Lattice(promise.clip, 1).sensitivity,
+        noise_multiplier=promise.step.multiplier,
+        steps=study.training.rounds * promise.local_steps,
+        runs=runs,
+        not_sent=list(NOT_SENT),
+        **_cost(study, spent),
+    )
+
+
+def _cost(study: Study, spent: Sequence[Run]) -> dict[str, Any]:
+    """The fields of a row that begin with ``spent_``, and their kin."""
+    if not spent:
+        return {}
+    most = max(spent, key=lambda run: run.spent_steps)
+    together = sum(run.spent_steps for run in spent)
+    return {
+        "spent_steps": most.spent_steps,
+        "spent_rounds": len(most.computations),
+        "spent_epsilon": epsilon_of(study, most.spent_steps),
+        "filter_epsilon": filter_epsilon(study, most.spent_steps),
+        "all_runs_epsilon": epsilon_of(study, together),
+    }
+
+
+def epsilon_of(study: Study, steps: int) -> float | None:
+    """What so many steps of the study cost a patient, by privacy loss distributions; None where there is no noise."""
+    if steps == 0:
+        return 0.0
+    found = pld.epsilon(study.promise.step, steps, study.promise.delta)
+    return found if math.isfinite(found) else None
+
+
+def filter_epsilon(study: Study, steps: int) -> float | None:
+    """The smallest limit at which a hospital's ledger lets so many steps pass; None where there is no noise."""
+    step, delta = study.promise.step, study.promise.delta
+    if step.multiplier == 0:
+        return None
+    totals = cost(Mechanism(rate=step.rate, multiplier=step.multiplier), steps)[None]
+    return enforced_epsilon(totals, Bound(epsilon=1.0, delta=delta))

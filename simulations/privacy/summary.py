@@ -1,0 +1,98 @@
+"""The main points of a privacy statement, one paragraph each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardround.simulations.privacy import attacker
+from wardround.simulations.privacy.facts import FALSE_ALARMS, STRONG, WEAK
+from wardround.simulations.privacy.question import at_most, count, number, share
+
+if TYPE_CHECKING:
+    from wardround.common.study import Study
+    from wardround.simulations.privacy.facts import Facts
+
+
+def summary(facts: Facts) -> tuple[str, ...]:
+    """Of a study with a finite epsilon."""
+    return (claim(facts), meaning(facts), trusted(facts), _outside(facts))
+
+
+def no_promise(study: Study) -> tuple[str, ...]:
+    """Of a study without differential privacy, or with an infinite epsilon."""
+    if study.privacy is None:
+        first = "This study promises its patients no differential privacy: epsilon is unlimited."
+    else:
+        first = (
+            "This study clips gradients and draws patients as under differential privacy, but adds no noise: epsilon "
+            "is unlimited. It is for experiments."
+        )
+    seen = (
+        "The coordinator sees sums over hospitals only, and sums can give images away."
+        if study.private
+        else "The coordinator sees every hospital's update, and updates can give images away."
+    )
+    return (first, f"{seen} A hospital with a limit on epsilon refuses it.")
+
+
+def claim(facts: Facts) -> str:
+    """What is promised to whom."""
+    promise = facts.promise
+    per_round = f"{count(facts.study.training.rounds, 'round')} of {count(promise.local_steps, 'step')}"
+    return (
+        f"Every patient of every training hospital is promised epsilon {number(promise.promised or 0)} at delta "
+        f"{number(promise.delta)} over the whole study ({per_round}), whatever the number of their images."
+    )
+
+
+def meaning(facts: Facts) -> str:
+    """What that leaves to an attacker, and how such a promise is called."""
+    epsilon, delta = facts.promise.promised or 0.0, facts.promise.delta
+    promised = attacker.power(FALSE_ALARMS, epsilon, delta)
+    return (
+        f"An attacker who knows all other patients and sees everything that leaves can recognise at most "
+        f"{share(facts.recognised)} of the participants if they call {share(FALSE_ALARMS)} of all others participants "
+        f"(by epsilon and delta alone: {share(promised)}). {strength(epsilon)}"
+    )
+
+
+def strength(epsilon: float) -> str:
+    """How such a promise is called."""
+    if epsilon <= STRONG:
+        return f"A promise of epsilon {number(STRONG)} or less is called strong."
+    if epsilon <= WEAK:
+        return (
+            f"A promise of epsilon between {number(STRONG)} and {number(WEAK)} is called reasonable: it limits attacks "
+            "that work in practice, but does not rule out all that are conceivable."
+        )
+    return f"A promise of epsilon above {number(WEAK)} is called weak: it limits little by itself."
+
+
+def trusted(facts: Facts) -> str:
+    """Whom a patient has to trust."""
+    study = facts.study
+    if not study.distributed:
+        return (
+            "Trust model local: a patient has to trust their own hospital alone. Every update is private before it "
+            "leaves, even if the coordinator and all other hospitals work together."
+        )
+    allowed = f"no more than {study.colluding} of them work" if study.colluding else "none of them works"
+    return (
+        f"Trust model distributed: the noise of {count(len(study.sites), 'hospital')} adds up inside a secure sum. The "
+        f"promise holds as long as {allowed} with the coordinator. A sum opens over {study.aggregation.min_sites} "
+        f"hospitals or more; the noise of {facts.plan.certain} of them is certain, and is all the noise that was "
+        "promised."
+    )
+
+
+def _outside(facts: Facts) -> str:
+    two = facts.two_hospitals
+    second = (
+        f"somebody who is a patient of two of the hospitals has epsilon {at_most(two)}"
+        if two is not None
+        else "for somebody who is a patient of two of the hospitals no useful bound was found"
+    )
+    return (
+        f"Not covered: {second}; test and validation patients are outside the promise, and nothing about them leaves; "
+        "nothing here protects the images at the hospital itself."
+    )

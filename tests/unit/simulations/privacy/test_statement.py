@@ -1,0 +1,186 @@
+"""The privacy statement: what it says follows from the study, and bounds are rounded up."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.promised_runs import promised_scenario
+from fakes.scenarios import chest_scenario
+from hypothesis import given
+from hypothesis import strategies as st
+
+from wardround.common.models.catalogue import build_model
+from wardround.common.privacy import pld
+from wardround.common.privacy.mechanism import SampledGaussian
+from wardround.simulations.privacy.caution import promise_warnings
+from wardround.simulations.privacy.facts import Facts, model_facts
+from wardround.simulations.privacy.markdown import markdown
+from wardround.simulations.privacy.question import at_most, share
+from wardround.simulations.privacy.statement import Statement, statement
+from wardround.simulations.privacy.write import write_statement
+from wardround.simulations.results import Privacy
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wardround.common.study import Study
+
+
+def study_of(sites: int = 5, **promise: Any) -> Study:
+    found: Study = promised_scenario(sites, rounds=20, **({"epsilon": 4.0, "rate": 0.5} | promise)).study
+    return found
+
+
+def fact(found: Statement, question: str, name: str) -> Any:
+    answers = {answer.id: answer for chapter in found.chapters for answer in chapter.answers}
+    return answers[question].facts[name]
+
+
+def answer(found: Statement, question: str) -> str:
+    return " ".join(" ".join(a.answer) for chapter in found.chapters for a in chapter.answers if a.id == question)
+
+
+QUESTIONS = {
+    *("unit", "two-hospitals", "relation", "parameters", "meaning", "trust", "coordinator", "algorithm", "sampling"),
+    *("sensitivity", "noise", "randomness", "implementation", "accounting", "several-studies", "leaves", "stays"),
+    *("test-patients", "hyper-parameters", "model", "usefulness", "bias", "side-channels", "access", "collection"),
+    *("audit", "not-protected"),
+}
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_every_question_is_answered_once(trust: str) -> None:
+    found = statement(study_of(trust=trust))
+    ids = [a.id for chapter in found.chapters for a in chapter.answers]
+    assert sorted(ids) == sorted(QUESTIONS)
+    assert all(a.question.endswith("?") and a.answer for chapter in found.chapters for a in chapter.answers)
+    assert found.promised
+    assert found.warnings == []
+
+
+def test_shares_of_noise_are_those_of_the_secure_sum() -> None:
+    """5 hospitals, 1 may collude, 4 must answer: the noise of 4 - 1 is certain, each adds a third of the variance."""
+    study = study_of()
+    found = statement(study)
+    names = ("hospitals", "colluding", "threshold", "smallest_sum", "certain_hospitals")
+    assert [fact(found, "trust", name) for name in names] == [5, 1, 4, 4, 3]
+    multiplier = fact(found, "noise", "noise_multiplier")
+    weaker = SampledGaussian(0.5, multiplier * math.sqrt(2 / 3))
+    assert fact(found, "trust", "epsilon_with_one_more_known") == pytest.approx(pld.epsilon(weaker, 20, 1e-5))
+    whole, own = fact(found, "noise", "deviation"), fact(found, "noise", "deviation_of_a_hospital_in_lattice_units")
+    assert own * fact(found, "sensitivity", "lattice_step") == pytest.approx(whole / math.sqrt(3))
+
+
+def test_no_noise_is_certain_beyond_the_last_hospital() -> None:
+    facts = Facts(study_of(3), model_facts(study_of(3)))
+    assert facts.plan.certain == 2
+    assert facts.one_more_gives_away is not None
+    colluding = study_of(4).model_dump(by_alias=True)
+    colluding["aggregation"] |= {"min_sites": 4}
+    colluding["aggregation"]["secure"] |= {"colluding": 2}
+    last = type(study_of()).model_validate(colluding | {"privacy": colluding["privacy"] | {"noise_multiplier": None}})
+    assert Facts(last, model_facts(last)).plan.certain == 2
+
+
+def test_trust_local_shares_nothing() -> None:
+    study = study_of(trust="local")
+    found = statement(study)
+    assert "their own hospital alone" in answer(found, "trust")
+    assert "smallest_sum" not in json.dumps(found.model_dump())
+    assert fact(found, "two-hospitals", "epsilon_of_two_hospitals") == pytest.approx(
+        pld.epsilon(study.promise.step, 2 * 20, 1e-5)
+    )
+
+
+def test_numbers_of_the_study_are_in_the_answers() -> None:
+    study = study_of(images_per_patient=3, clip=0.7, patients=200)
+    found = statement(study)
+    assert "3 images at most" in answer(found, "unit")
+    assert "clipped to norm 0.7" in answer(found, "sensitivity")
+    assert "at most 1 / (10 * 200)" in answer(found, "parameters")
+    assert "epsilon 4 at delta 1e-05" in answer(found, "parameters")
+    assert "40% of a hospital's patients for tests" in answer(found, "test-patients")
+    assert fact(found, "sampling", "expected_patients") == 100
+    assert fact(found, "accounting", "steps") == 20
+    assert fact(found, "parameters", "epsilon_accounted") <= 4
+
+
+def test_size_and_conversions_are_those_of_the_model() -> None:
+    study = study_of()
+    facts = model_facts(study)
+    assert facts.values == sum(parameter.numel() for parameter in build_model(study, seed=0).parameters())
+    assert any("ReLU" in words for words in facts.conversions)
+    assert str(facts.values) in answer(statement(study), "model")
+
+
+def test_no_promise_is_called_none() -> None:
+    without = statement(chest_scenario().study)
+    assert not without.promised
+    assert without.chapters == []
+    assert "epsilon is unlimited" in without.summary[0]
+    assert without.warnings == []
+    infinite = statement(study_of(epsilon="infinite"))
+    assert not infinite.promised
+    assert any("promised nothing" in words for words in infinite.warnings)
+
+
+@pytest.mark.parametrize(("epsilon", "weak"), [(1.0, False), (10.0, False), (10.5, True)])
+def test_a_weak_promise_is_called_weak(epsilon: float, weak: bool) -> None:  # noqa: FBT001 - a parameter of the test
+    found = statement(study_of(epsilon=epsilon))
+    assert any("weak" in words for words in found.warnings) == weak
+    assert ("called weak" in " ".join(found.summary)) == weak
+
+
+def test_more_spent_than_promised_is_said() -> None:
+    study = study_of()
+    row = Privacy(site="site0", unit="patient", epsilon=4.0, delta=1e-5, spent_steps=20, spent_epsilon=3.99)
+    assert promise_warnings(study, [row]) == []
+    again = row.model_copy(update={"spent_steps": 30, "spent_epsilon": 5.2})
+    assert ["site0" in words and "5.2" in words for words in promise_warnings(study, [again])] == [True]
+
+
+def test_page_and_table_say_the_same(tmp_path: Path) -> None:
+    study = study_of()
+    row = Privacy(
+        site="site0",
+        unit="patient",
+        epsilon=4.0,
+        delta=1e-5,
+        runs=3,
+        spent_steps=20,
+        spent_rounds=20,
+        spent_epsilon=3.99,
+        filter_epsilon=4.8,
+        all_runs_epsilon=7.7,
+    )
+    write_statement(tmp_path, study, [row])
+    found = Statement.model_validate_json((tmp_path / "privacy.json").read_bytes())
+    page = (tmp_path / "privacy.md").read_text(encoding="utf-8")
+    assert page == markdown(found)
+    for chapter in found.chapters:
+        for each in chapter.answers:
+            assert f"### {each.question}\n" in page
+            assert all(paragraph in page for paragraph in each.answer)
+    assert "epsilon 3.99 of 4 promised" in page
+    assert "3 study runs" in page
+    assert "epsilon 7.7" in page
+
+
+@given(st.floats(1e-12, 1e6))
+def test_a_bound_is_rounded_up_and_stays_close(value: float) -> None:
+    assert value <= float(at_most(value)) * (1 + 1e-12)
+    assert float(at_most(value)) <= value * 1.011
+
+
+@given(st.floats(0, 1))
+def test_a_share_is_rounded_up_and_certainty_is_not_claimed_too_early(value: float) -> None:
+    written = share(value)
+    assert re.fullmatch(r"[\d.]+%", written)
+    assert value * 100 <= float(written[:-1]) + 1e-9
+    assert float(written[:-1]) <= value * 100 + 0.1 + 1e-9
+    if 1 - value > 1e-5:
+        assert float(written[:-1]) < 100
