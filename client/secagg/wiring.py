@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     Answering = Callable[[Step], Callable[[Message, Context], Message]]
     Exchange = Callable[[PrivateRounds, private.ProtocolMessage], private.ProtocolReply]
 
-SPOKEN: Final = ("WR-1301", "WR-1302", "WR-1304", "WR-17", "WR-1803", "WR-1804")
-"""Refusals whose sentence may leave: they speak of messages, models, keys and cohorts, not of data or settings."""
+SPOKEN: Final = ("WR-1301", "WR-1302", "WR-1304", "WR-17")
+"""Refusals whose sentence may leave: they speak of messages, keys and cohorts, not of the data or of settings."""
 
 _EXCHANGES: Final[dict[str, Exchange]] = {
     private.ADVERTISE: PrivateRounds.advertise,

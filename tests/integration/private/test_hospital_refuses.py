@@ -40,7 +40,14 @@ if TYPE_CHECKING:
     from wardround.common.wire.base import WireMessage
 
 SITE = SiteId("site0")
-ALL = Policy(modes=("open", "private"), strengths=("active", "semi-honest"), runs_per_study=1000)
+
+
+def policy_of(**fields: Any) -> Policy:
+    """A policy that allows studies without differential privacy, which the default one does not."""
+    return Policy(**{"without_privacy": True, **fields})
+
+
+ALL = policy_of(modes=("open", "private"), strengths=("active", "semi-honest"), runs_per_study=1000)
 
 
 class Asked:
@@ -122,44 +129,51 @@ def test_an_open_study_has_no_secure_sum(asked: Asked) -> None:
 
 def test_policy_decides_which_modes_a_site_takes_part_in(asked: Asked) -> None:
     questions = open_questions(asked, asked.consortium.open_study)
-    asked.policy(Policy(modes=("private",)))
+    asked.policy(policy_of(modes=("private",)))
     assert [asked.ask(*question) for question in questions] == ["WR-1712"] * 3
     assert asked.advertise() == ""
-    asked.policy(Policy(modes=("open",)))
+    asked.policy(policy_of(modes=("open",)))
     assert [asked.ask(*question) for question in questions] == [""] * 3
     assert asked.advertise(session=2) == "WR-1712"
 
 
+def test_the_default_policy_wants_a_promise_to_patients(asked: Asked) -> None:
+    asked.policy(Policy())
+    assert asked.advertise("first") == "WR-1809"
+    asked.policy(policy_of())  # the positive control
+    assert asked.advertise("first") == ""
+
+
 def test_policy_decides_on_strength_and_cohort(tmp_path: Path) -> None:
     weak = Asked(tmp_path / "weak", aggregation={"secure": {"update_rms": 2e-3, "strength": "semi-honest"}})
-    weak.policy(Policy())
+    weak.policy(policy_of())
     assert weak.advertise() == "WR-1712"
     strong = Asked(tmp_path / "strong")
     for policy, code in (
-        (Policy(min_sites=4), "WR-1712"),
-        (Policy(colluding=1), "WR-1712"),
-        (Policy(colluding=0), ""),
+        (policy_of(min_sites=4), "WR-1712"),
+        (policy_of(colluding=1), "WR-1712"),
+        (policy_of(colluding=0), ""),
     ):
         strong.policy(policy)
         assert strong.advertise() == code
-    strong.policy(Policy(colluding=1, runs_per_study=2))
+    strong.policy(policy_of(colluding=1, runs_per_study=2))
     assert strong.advertise(run="careful", colluding=1) == ""
 
 
 def test_a_second_run_of_a_study_needs_the_policys_word(asked: Asked) -> None:
-    asked.policy(Policy())
+    asked.policy(policy_of())
     assert asked.advertise("first") == ""
     assert asked.advertise("second") == "WR-1712"
     assert asked.advertise("first", session=2) == ""
-    asked.policy(Policy(runs_per_study=2))
+    asked.policy(policy_of(runs_per_study=2))
     assert asked.advertise("second") == ""
     assert asked.advertise("third") == "WR-1712"
 
 
 def test_an_offer_that_is_refused_is_not_counted_as_a_run(asked: Asked) -> None:
-    asked.policy(Policy(colluding=1))
+    asked.policy(policy_of(colluding=1))
     assert asked.advertise("first") == "WR-1712"
-    asked.policy(Policy())
+    asked.policy(policy_of())
     assert asked.advertise("second") == ""
 
 
