@@ -23,7 +23,15 @@ from wardround.client.ledger.events import (
     moment,
     seen,
 )
-from wardround.client.ledger.place import HEAD, LEDGER, alone, check_head, read_head, write_head
+from wardround.client.ledger.place import (
+    HEAD,
+    LEDGER,
+    alone,
+    check_head,
+    read_head,
+    remove_partial_heads,
+    write_head,
+)
 from wardround.client.ledger.rules import (
     check_allowed,
     check_fits,
@@ -373,6 +381,7 @@ class Ledger:
         state = self._state
         if state is not None and stamp == self._stamp and file.newest() == (state.sequence, state.digest):
             return state
+        remove_partial_heads(self.folder)
         state = file.read()
         self._check_owner(state)
         return state

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 LEDGER: Final = "ledger.sqlite"
 HEAD: Final = "ledger.head"
 LOCK: Final = "ledger.lock"
-_POLL: Final = 0.01
+_POLL: Final = 0.003
+"""Seconds between two attempts; an operation takes about as long."""
 
 
 @contextmanager
@@ -78,6 +79,12 @@ def write_head(folder: Path, head: Head) -> None:
         write_atomically(folder / HEAD, head.canonical(), mode=0o600)
     except OSError as error:
         raise WardroundError("WR-1813", f"{HEAD} cannot be written ({type(error).__name__}).") from error
+
+
+def remove_partial_heads(folder: Path) -> None:
+    """Remove heads that a crash left half written; only whoever has the ledger writes one."""
+    for partial in folder.glob(f".{HEAD}.*"):
+        partial.unlink(missing_ok=True)
 
 
 def check_head(head: Head | None, state: State, digest: Callable[[int], bytes | None]) -> bool:
