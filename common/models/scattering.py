@@ -96,14 +96,15 @@ class Scattering(nn.Module):
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Features ``[B, C * scales * directions * cells^dimensions]`` of norm ``LENGTH``, each image by itself.
 
-        An image without any structure has features of nearly zero. Computed in float32 whatever the
+        An image without any structure has features of nearly zero. Computed in float32 at least, whatever the
         precision around it: they cost little.
         """
         with torch.autocast(images.device.type, enabled=False):
-            maps = self._averages(images.float())
+            exact = images.to(torch.promote_types(images.dtype, torch.float32))
+            maps = self._averages(exact)
             if self._parameters_chosen.mirrored:  # step 2
                 side = 3 if images.ndim == 4 else 2
-                maps = (maps + self._averages(images.float().flip(side))) / 2
+                maps = (maps + self._averages(exact.flip(side))) / 2
             vector = _standardised(torch.sqrt(maps + TINY)).flatten(1)  # step 3
             return LENGTH * F.normalize(vector, eps=1.0)  # step 4: rounding errors of a flat image are not lengthened
 

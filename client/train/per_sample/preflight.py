@@ -81,7 +81,9 @@ def _recorded(model: nn.Module, batch: Tensor, loss: Loss, units: int) -> tuple[
 def _alone(model: nn.Module, batch: Tensor, loss: Loss, rows: slice) -> dict[str, Tensor]:
     """The gradients of one unit's mean loss by plain automatic differentiation."""
     trained = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
-    found = torch.autograd.grad(loss(model(batch[rows]), rows), list(trained.values()), materialize_grads=True)
+    # With the images' own gradient: where only its weights' is asked for, PyTorch's group norm may crash.
+    own = batch[rows].detach().requires_grad_()
+    *found, _ = torch.autograd.grad(loss(model(own), rows), [*trained.values(), own], materialize_grads=True)
     return dict(zip(trained, found, strict=True))
 
 

@@ -108,6 +108,7 @@ class PerSample:
         """
         if factors.shape != (self._units,) or not bool(torch.isfinite(factors).all()):
             raise ValueError(f"{self._units} finite factors are needed")
+        factors = factors.to(self._device(), torch.float64)
         found, self._found, self._units = self._found, {}, 0
         sums = {}
         for name, parameter in self._model.named_parameters():
