@@ -57,6 +57,8 @@ def limit(
     It replaces the one before and holds at once, also for rounds that are reserved.
     """
     _check_words(admin, reason)
+    if math.isnan(epsilon) or math.isnan(delta):  # which no range excludes
+        raise typer.BadParameter("epsilon and delta are numbers")
     _home(home).ledger.set_limit(epsilon, delta, admin=admin, reason=reason, now=_now())
     typer.echo(f"The limit is epsilon {epsilon:g} at delta {delta:g}, set by {admin}.")
 

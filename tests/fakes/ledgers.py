@@ -52,7 +52,7 @@ def cohort(patients: Iterable[int]) -> Cohort:
 
 def study(number: int) -> StudyId:
     """The hash of a study."""
-    return StudyId("sha256:" + hashlib.sha256(str(number).encode()).hexdigest())
+    return StudyId("sha256:" + hashlib.sha256(f"study {number}".encode()).hexdigest())
 
 
 def reserve(
