@@ -92,4 +92,4 @@ class Lattice:
 
     def real(self, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Lattice units ``[P]`` in units of the gradient."""
-        return units * self.step
+        return units.astype(np.float64) * self.step
