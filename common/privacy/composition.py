@@ -56,9 +56,7 @@ class Composed:
         self._tilted = _power(one_step, atoms.first, steps, size, self._first)
         self._moment = steps * moment
         self._relative = 1 + steps * 2.0**-42  # exp() of arguments below 2^10, once a step
-        last = (self._first + size - 1) * atoms.width
-        wrapped = math.exp(min(0.0, steps * _tilted(atoms, tilt.above)[1] - tilt.above * last))
-        self._constant = steps * atoms.infinite + wrapped
+        self._constant = steps * atoms.infinite + _wrapped(atoms, steps, tilt.above, self._first + size - 1)
         self._rounding = 16 * UNIT * math.sqrt(size) * steps * math.log2(size)
 
     def delta(self, epsilon: float) -> float:
@@ -112,6 +110,13 @@ def _tilted(atoms: Atoms, strength: float) -> tuple[NDArray[np.float64], float]:
         logs = np.log(atoms.masses) + strength * atoms.losses
     moment = float(logsumexp(logs))
     return np.exp(logs - moment), moment
+
+
+def _wrapped(atoms: Atoms, steps: int, strength: float, last: int) -> float:
+    """Chernoff bound on the probability of a composed loss above the index ``last``."""
+    if steps * (atoms.first + atoms.masses.size - 1) <= last:
+        return 0.0
+    return math.exp(min(0.0, steps * (_tilted(atoms, strength)[1] + 2.0**-42) - strength * last * atoms.width))
 
 
 def _power(one: NDArray[np.float64], first: int, steps: int, size: int, begin: int) -> NDArray[np.float64]:
