@@ -13,6 +13,7 @@ import typer
 
 from wardround.client.cli import app as hospital
 from wardround.common.errors import WardroundError
+from wardround.simulations.privacy.cli import app as privacy
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(hospital, name="hospital")
+app.add_typer(privacy, name="privacy")
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 DataOption = Annotated[

@@ -117,7 +117,7 @@ def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Prog
 
 def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
     device = choose_device(request.device)
-    _check_model(request.study)
+    check_model_of(request.study)
     write_settings(run, request, workers=workers, device=device.description)
     scenario = request.scenario
     progress.stage("Hospitals: data checked and prepared", len(scenario.sites))
@@ -144,8 +144,12 @@ def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progres
     return results
 
 
-def _check_model(study: Study) -> None:
-    """Refuse what cannot be trained or summed before images are read: the model, its bounds, gradients by patient."""
+def check_model_of(study: Study) -> None:
+    """Refuse what cannot be trained or summed before images are read: the model, its bounds, gradients by patient.
+
+    Raises:
+        WardroundError: WR-1002, WR-12xx or WR-1803 to WR-1805.
+    """
     model = build_model(study, seed=0)
     if study.privacy is not None:
         check_model(model)

@@ -220,6 +220,16 @@ def load_scenario(path_or_name: str, settings: Sequence[str] = ()) -> Scenario:
     return build_scenario(with_settings(parse_toml(_text(path_or_name)), settings))
 
 
+def load_study(path_or_name: str, settings: Sequence[str] = ()) -> Study:
+    """Read the study of a study or scenario file, or of a scenario that comes with wardround.
+
+    Raises:
+        WardroundError: WR-1001 to WR-1004, as :func:`load_scenario`.
+    """
+    fields = with_settings(parse_toml(_text(path_or_name)), settings)
+    return build_study({key: value for key, value in fields.items() if key not in ScenarioTables.model_fields})
+
+
 def build_scenario(fields: Mapping[str, object]) -> Scenario:
     """Validate the fields of a scenario: a study's, ``simulation`` and ``faults``.
 

@@ -122,4 +122,13 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "Wait until a witness can be reached. If none will be, an admin restores the ledger from its own file, which "
         "charges the worst case.",
     ),
+    ErrorPage(
+        "WR-1817",
+        "no curve can be drawn",
+        "A curve shows one study at several epsilons and trust models, beside the same hospitals without a promise. "
+        "The study makes no promise, an epsilon or trust model is none or is named twice, or the reference is about "
+        "other patients.",
+        "Name a study with a [privacy] table, epsilons above 0 or infinite, the trust models local and distributed, "
+        "and a reference with the same sites, task, split and [simulation] table.",
+    ),
 )

@@ -19,6 +19,7 @@ FAMILIES: Final = {
     "WR-15": "Run folders, saved models, reports",
     "WR-16": "Processors and accelerators",
     "WR-17": "Secure aggregation, identities, roster",
+    "WR-18": "Differential privacy and the privacy ledger",
 }
 """What a code is about, by its first two digits."""
 
