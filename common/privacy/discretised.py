@@ -105,12 +105,12 @@ def float_slack(step: SampledGaussian, within: Range, width: float) -> float:
     """How far float64 may have put one step's loss too low, as a shift of the loss.
 
     A cell's probabilities are differences of normal tails F, the nearer ones. F(z) has a relative error below
-    ``(8 + z^2) u`` and is at most ``2 / (w max(z, 1))`` times the cell, whose width in sigma is w, ``sigma * width`` or
-    more (the hazard of the normal is at least max(0.79, z)). Both probabilities are wrong by that share at most, the
-    loss by the sum of the two; a factor of 4 is kept for the roundings of grid, loss and logarithms.
+    ``(8 + 2 z^2) u`` and is at most ``2 / (w max(z, 1))`` times the cell, whose width in sigma is w, which is
+    ``sigma * width`` or more (the hazard of the normal is at least max(0.79, z)). Both probabilities are wrong by that
+    share at most, the loss by the sum of the two; a factor of 4 is kept for the roundings of grid, loss and logarithms.
     """
     reach = max(-within.low, within.high) / step.multiplier
-    return 4 * 2 * 2 * (16 + reach) * UNIT / min(1.0, step.multiplier * width)
+    return 4 * 2 * 2 * (16 + 2 * reach) * UNIT / min(1.0, step.multiplier * width)
 
 
 def _inverse(step: SampledGaussian, losses: NDArray[np.float64]) -> NDArray[np.float64]:

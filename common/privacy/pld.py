@@ -53,8 +53,9 @@ _MOST_CELLS: Final = 1 << 20
 _BEYOND: Final = math.log(1e12)
 """What lies outside the circle has less than exp(-_BEYOND) of the tilted probability."""
 _NODES: Final = 16
-_STRENGTHS: Final = np.geomspace(1e-3, 1e4, 112)
-_MOVES: Final = np.geomspace(1e-2, 1e3, 64)
+_STRENGTHS: Final = np.geomspace(1e-3, 2e3, 112)
+_MOST_CHANGE: Final = 0.25
+"""By how much a tilt's exponent changes over a cell."""
 
 
 class Direction(IntEnum):
@@ -132,9 +133,12 @@ class _Kept:
     def __init__(self, step: SampledGaussian, steps: int, outside: float) -> None:
         self._step, self._steps = step, steps
         self._range: Range = kept(step, outside)
-        nodes = np.arange(self._range.low, self._range.high, step.multiplier / _NODES)
+        low, high = self._range.low, self._range.high
+        nodes = np.linspace(low, high, math.ceil(_NODES * (high - low) / step.multiplier) + 1)
         self._losses = loss(step, nodes)
-        self._logs = -0.5 * (nodes / step.multiplier) ** 2 - math.log(_NODES * math.sqrt(2 * math.pi))
+        self._lowest, self._highest = float(self._losses[0]), float(self._losses[-1])
+        density = math.log((nodes[1] - nodes[0]) / (step.multiplier * math.sqrt(2 * math.pi)))
+        self._logs = density - 0.5 * (nodes / step.multiplier) ** 2
 
     def chernoff(self, direction: Direction, delta: float) -> _Choice:
         """The lambda with the smallest Chernoff bound on epsilon, and that bound."""
@@ -151,8 +155,7 @@ class _Kept:
         """Step 3 to 5 for one direction; on a finer grid if the aim was far too high."""
         aim = max(choice.epsilon, _FLOOR)
         while True:
-            tilt = self._tilt(choice)
-            width = self._width(tilt, aim)
+            tilt, width = self._tilt(choice, aim)
             atoms = discretise(self._step, self._range, width)
             found = Composed(atoms[choice.direction], self._steps, tilt).epsilon(delta)
             if found >= aim / 2 or aim == _FLOOR:
@@ -161,8 +164,7 @@ class _Kept:
 
     def delta(self, choice: _Choice) -> float:
         """Step 3 to 5 for one direction."""
-        tilt = self._tilt(choice)
-        width = self._width(tilt, max(choice.epsilon, _FLOOR))
+        tilt, width = self._tilt(choice, max(choice.epsilon, _FLOOR))
         atoms = discretise(self._step, self._range, width)
         composed = Composed(atoms[choice.direction], self._steps, tilt)
         return composed.delta(max(choice.epsilon - self._slack(width), 0.0))
@@ -175,17 +177,19 @@ class _Kept:
         powers = -strengths if direction == Direction.ADD else 1 + strengths
         return self._steps * np.asarray(logsumexp(self._logs + powers[:, None] * self._losses, axis=1))
 
-    def _tilt(self, choice: _Choice) -> Tilt:
-        """The circle: Chernoff bounds on the tilted distribution's two tails."""
-        strength, moves = choice.strength, choice.strength * _MOVES
+    def _tilt(self, choice: _Choice, aim: float) -> tuple[Tilt, float]:
+        """The circle, from Chernoff bounds on the tilted distribution's two tails, and the grid's width."""
+        strength, width = choice.strength, self._width(choice.strength, aim)
+        moves = np.geomspace(0.01 * strength, max(strength, _MOST_CHANGE / width), 64)
         here = float(self._moments(choice.direction, np.array([strength]))[0])
         highs = (self._moments(choice.direction, strength + moves) - here + _BEYOND) / moves
         lows = (here - self._moments(choice.direction, strength - moves) - _BEYOND) / moves
         best = int(np.argmin(highs))
-        return Tilt(strength, float(np.max(lows)), float(highs[best]), float(strength + moves[best]))
+        largest = -self._lowest if choice.direction == Direction.ADD else self._highest
+        low, high = float(np.max(lows)), min(float(highs[best]), self._steps * (largest + width))
+        return Tilt(strength, low, high, float(strength + moves[best])), max(width, (high - low) / _MOST_CELLS)
 
-    def _width(self, tilt: Tilt, aim: float) -> float:
+    def _width(self, strength: float, aim: float) -> float:
         """A chord over a cell raises K(lambda) by about ``lambda (lambda + 1) width^2 / 12``; steps add up."""
-        wanted = math.sqrt(12 * _SHARE * aim / (self._steps * (1 + tilt.strength)))
-        longest = max(tilt.high - tilt.low, float(self._losses[-1] - self._losses[0]))
-        return max(wanted, longest / _MOST_CELLS)
+        wanted = math.sqrt(12 * _SHARE * aim / (self._steps * (1 + strength)))
+        return max(min(wanted, _MOST_CHANGE / strength), (self._highest - self._lowest) / _MOST_CELLS)
