@@ -11,6 +11,9 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+
+from wardround.client.evaluate.patient_losses import patient_losses
 from wardround.client.secagg.terms import check_open, check_policy
 from wardround.client.spending import Spending
 from wardround.client.train.noisy import NoisySum, PatientGradients, train_noisily
@@ -22,7 +25,6 @@ from wardround.common.wire.noisy import Ready, TrainedNoisy
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from wardround.client.hospital import Hospital
@@ -42,7 +44,7 @@ class LastNoisyRound:
     """A site's newest update of an open run: computed once, and given again if it is asked for again."""
 
     run: StudyRunId
-    round: int
+    reply: TrainedNoisy
     update: Vector
     optimizer_state: OptimizerState
 
@@ -58,13 +60,16 @@ class NoisyWork:
     """
 
     def __init__(self, hospital: Hospital, study: Study, question: RunContext, random: RandomSource) -> None:
+        self._hospital = hospital
         self._study = study
+        self._random = random
         self._model = hospital.model(study)
-        data = hospital.data(study)
+        self._data = hospital.data(study)
+        self._parts = self._data.parts(study, question.fold, question.folds)
         self._gradients = PatientGradients(
             self._model.module,
-            data.prepared,
-            data.parts(study, question.fold, question.folds).train,
+            self._data.prepared,
+            self._parts.train,
             study,
             device=hospital.device,
             random=random,
@@ -74,6 +79,22 @@ class NoisyWork:
     def plan(self) -> NoisePlan:
         """Lattice, noise and denominator."""
         return noise_plan(self._study, self._model.layout.size)
+
+    def validation(self) -> NDArray[np.int64]:
+        """The sum of validation patients' losses of the loaded model with this site's noise, lattice units, ``[1]``.
+
+        Raises:
+            RuntimeError: The study pays for no validation.
+        """
+        paid, plan = self._study.promise.validation, self.plan.validation
+        if paid is None or plan is None:
+            raise RuntimeError("this study pays for no validation")
+        hospital, indices = self._hospital, self._parts.validation
+        losses = patient_losses(
+            self._model.module, self._data.prepared, indices, self._study, hospital.device, cap=paid.loss_cap
+        )
+        total = np.array([losses.sum()])
+        return plan.lattice.privatise(total, deviation=plan.deviation, random=self._random)[0]
 
     def noisy_sum(self, limit: int) -> NoisySum:
         """The step of trust model ``distributed``: a sum of gradients with this site's share of the noise.
@@ -122,17 +143,23 @@ class NoisyRounds:
         study, number = self._study(question), question.round
         if number > study.training.rounds:
             raise WardroundError("WR-1301", f"Round {number} of {study.training.rounds} is not one of the study's.")
-        reply = TrainedNoisy(site=self._hospital.home.site, round=number)
         last = self._hospital.last_noisy
-        if last is not None and (last.run, last.round) == (question.run, number):
-            return reply, last.update
+        if last is not None and (last.run, last.reply.round) == (question.run, number):
+            return last.reply, last.update
         model = self._hospital.load(study, vector, question.layout)
         work = NoisyWork(self._hospital, study, question, self._random)
         Spending(self._hospital, study, question).spend(number)
+        reply = TrainedNoisy(
+            site=self._hospital.home.site, round=number, validation=self._validation(work, study, number)
+        )
         state = work.train(number, self._state(question, study))
         update = fedavg.site_update(model.vector(), vector)
-        self._hospital.last_noisy = LastNoisyRound(question.run, number, update, state)
+        self._hospital.last_noisy = LastNoisyRound(question.run, reply, update, state)
         return reply, update
+
+    @staticmethod
+    def _validation(work: NoisyWork, study: Study, number: int) -> int | None:
+        return None if study.paid_validation(number) is None else int(work.validation()[0])
 
     def settle(self, question: Settle) -> Ready:
         """The run is over: what it never spent is free again."""
@@ -152,4 +179,4 @@ class NoisyRounds:
         last = self._hospital.last_noisy
         if study.training.optimizer_state == "reset" or last is None or last.run != question.run:
             return None
-        return last.optimizer_state if last.round < question.round else None
+        return last.optimizer_state if last.reply.round < question.round else None

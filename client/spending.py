@@ -4,15 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from wardround.client.ledger.patients import Cohort
 from wardround.common.errors import WardroundError
+from wardround.common.ids import StudyRunId
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from wardround.client.hospital import Hospital
+    from wardround.common.privacy.mechanism import SampledGaussian
     from wardround.common.study import Study
     from wardround.common.wire.base import RunContext
+
+Part: TypeAlias = Literal["train", "validation"]
 
 
 @dataclass(frozen=True)
@@ -41,15 +48,22 @@ class Spending:
         if not self._counts:
             return
         promise = self.study.privacy
-        self.hospital.home.ledger.reserve(
+        self._reserve(
             self.question.run,
-            self.study.id,
-            self._cohort(),
-            mechanism=None if promise is None else promise.step,
+            self._cohort("train"),
+            None if promise is None else promise.step,
             steps=1 if promise is None else promise.local_steps,
             rounds=self.study.training.rounds,
-            now=_now(),
         )
+        if promise is not None and promise.validation is not None and (cohort := self._validation_cohort()):
+            paid = promise.validation
+            self._reserve(self._validations, cohort, paid.step, steps=1, rounds=paid.times)
+
+    def _reserve(
+        self, run: StudyRunId, cohort: Cohort, mechanism: SampledGaussian | None, *, steps: int, rounds: int
+    ) -> None:
+        ledger = self.hospital.home.ledger
+        ledger.reserve(run, self.study.id, cohort, mechanism=mechanism, steps=steps, rounds=rounds, now=_now())
 
     def spend(self, number: int) -> None:
         """Pay for a computation of round ``number``; durable on return, and only then may training begin.
@@ -57,9 +71,16 @@ class Spending:
         Raises:
             WardroundError: WR-1807 to WR-1816, some patient cannot pay, or the ledger is not usable.
         """
-        if self._counts:
-            ledger, run = self.hospital.home.ledger, self.question.run
-            ledger.spend(run, number, ledger.computations(run, number) + 1, self._cohort(), now=_now())
+        if not self._counts:
+            return
+        self._spend(self.question.run, number, self._cohort("train"))
+        place = self.study.paid_validation(number)
+        if place is not None and (cohort := self._validation_cohort()):
+            self._spend(self._validations, place, cohort)
+
+    def _spend(self, run: StudyRunId, number: int, cohort: Cohort) -> None:
+        ledger = self.hospital.home.ledger
+        ledger.spend(run, number, ledger.computations(run, number) + 1, cohort, now=_now())
 
     def settle(self) -> None:
         """The run is over here: rounds that never began are free again.
@@ -67,21 +88,42 @@ class Spending:
         Raises:
             WardroundError: WR-1811 to WR-1815, the ledger is not usable or knows no such run.
         """
-        if self._counts:
-            self.hospital.home.ledger.settle(self.question.run, now=_now())
+        if not self._counts:
+            return
+        ledger = self.hospital.home.ledger
+        ledger.settle(self.question.run, now=_now())
+        if self._validations in ledger.state().runs:
+            ledger.settle(self._validations, now=_now())
 
     @property
     def _counts(self) -> bool:
         return self.study.privacy is not None or self.hospital.home.ledger.exists
 
-    def _cohort(self) -> Cohort:
-        """Everybody whom the run may train on, in every data set of the hospital."""
-        data = self.hospital.data(self.study)
-        indices = data.parts(self.study, self.question.fold, self.question.folds).train
+    @property
+    def _validations(self) -> StudyRunId:
+        """Under what name the ledger has the run's validations: other patients pay for them."""
+        return validations_of(self.question.run)
+
+    def _validation_cohort(self) -> Cohort | None:
+        """Everybody whose loss may count in a validation; None where this site has no such patient."""
+        return self._cohort("validation") if len(self._indices("validation")) else None
+
+    def _cohort(self, part: Part) -> Cohort:
+        """All patients of a part, in every data set of the hospital."""
+        indices, patients = self._indices(part), self.hospital.data(self.study).prepared.patients
         if len(indices) == 0:
             raise WardroundError("WR-1306", "This site has no training image for the study.")
         key = self.hospital.home.patient_key
-        return Cohort.of(key(patient) for patient in {data.prepared.patients[index] for index in indices})
+        return Cohort.of(key(patient) for patient in {patients[index] for index in indices})
+
+    def _indices(self, part: Part) -> NDArray[np.int64]:
+        parts = self.hospital.data(self.study).parts(self.study, self.question.fold, self.question.folds)
+        return parts.train if part == "train" else parts.validation
+
+
+def validations_of(run: StudyRunId) -> StudyRunId:
+    """The ledger's name for the validations of a study run."""
+    return StudyRunId(f"{run}.validation")
 
 
 def _now() -> datetime:

@@ -78,7 +78,8 @@ class Histories:
         self._group: dict[bytes, int] = {}
         self._cohorts: dict[int, tuple[str, ...]] = {}
         self._sizes: dict[int, int] = {}
-        self._added: set[str] = set()
+        self._added: list[str] = []
+        self._places: dict[str, NDArray[np.intp]] | None = None
         self._made = 0
 
     def __len__(self) -> int:
@@ -98,7 +99,8 @@ class Histories:
 
     def add(self, cohort: Cohort) -> None:
         """Take note of a cohort that is new: its patients' history differs from now on from that of all others."""
-        self._added.add(cohort.digest)
+        self._added.append(cohort.digest)
+        self._places = None
         moved: dict[int | None, int] = {}
         for key in cohort:
             before = self._group.get(key)
@@ -125,20 +127,33 @@ class Histories:
             ``[groups, orders]``. Costs are added cohort by cohort in the order in which these were added, so that a
             total never falls, not even by rounding, when a cost rises.
         """
-        chosen = list(self._cohorts.values()) if cohort is None else self._touching(cohort)
-        totals = np.zeros((len(chosen), orders))
-        for row, held in enumerate(chosen):
-            for digest in held:
-                if digest in costs:
-                    totals[row] += costs[digest]
-        return totals
+        rows = self._members()
+        totals = np.zeros((len(self._cohorts), orders))
+        for digest, members in rows.items():
+            if digest in costs:
+                totals[members] += costs[digest]
+        if cohort is None:
+            return totals
+        if cohort.digest in rows:
+            return totals[rows[cohort.digest]]
+        return self._with_strangers(totals, cohort) + costs.get(cohort.digest, 0.0)
 
-    def _touching(self, cohort: Cohort) -> list[tuple[str, ...]]:
-        """The histories of a cohort's patients, that cohort included."""
-        if cohort.digest in self._added:
-            return [held for held in self._cohorts.values() if cohort.digest in held]
+    def _with_strangers(self, totals: Totals, cohort: Cohort) -> Totals:
+        """The groups of a cohort that was not added yet; patients without history have borne nothing."""
+        places = {group: place for place, group in enumerate(self._cohorts)}
         groups = {self._group.get(key) for key in cohort}
-        return [(*(() if group is None else self._cohorts[group]), cohort.digest) for group in groups]
+        known = totals[np.array([places[group] for group in groups if group is not None], dtype=np.intp)]
+        return np.concatenate([known, np.zeros((int(None in groups), totals.shape[1]))])
+
+    def _members(self) -> dict[str, NDArray[np.intp]]:
+        """For each cohort the places of its groups, cohorts in the order in which they were added."""
+        if self._places is None:
+            found: dict[str, list[int]] = {digest: [] for digest in self._added}
+            for place, held in enumerate(self._cohorts.values()):
+                for digest in held:
+                    found[digest].append(place)
+            self._places = {digest: np.array(places, dtype=np.intp) for digest, places in found.items()}
+        return self._places
 
     def _new_group(self, before: int | None, digest: str) -> int:
         self._made += 1

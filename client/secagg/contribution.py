@@ -19,8 +19,11 @@ from wardround.common.rounds.work import consumed_before, is_validated, own_tota
 from wardround.common.secagg.encoding import EncodedUpdate
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from wardround.client.hospital import Hospital
     from wardround.client.secagg.store import SiteFiles
+    from wardround.client.train.noisy import NoisySum
     from wardround.common.crypto.randomness import RandomSource
     from wardround.common.secagg.encoding import Encoding
     from wardround.common.study import Study
@@ -75,15 +78,30 @@ class Contribution:
         """Pay for the round, then train with noise; nothing rides along."""
         work = NoisyWork(self.hospital, self.study, self.question, self.random)
         Spending(self.hospital, self.study, self.question).spend(self.number)
+        validated = self.study.paid_validation(self.number) is not None
+        losses = work.validation() if validated else np.zeros(1, dtype=np.int64)  # of the model as it came
         if self.study.distributed:
-            found = work.noisy_sum(encoding.levels)
-            size = float(np.sqrt(np.mean(np.square(found.units, dtype=np.float64))))
-            share = 0.5 / size if size else 0.0  # a rounding's standard deviation is half a unit at most
-            return EncodedUpdate(encoding.encode_integers(found.units), found.clipped / encoding.parameters, share)
+            return self._with_noise(work.noisy_sum(encoding.levels), losses, encoding)
         state = work.train(self.number, newest_state(self.files, self.number))
         keep_state(self.files, self.number, state, self.random)
         update = fedavg.site_update(self.hospital.model(self.study).vector(), vector)
-        return encoding.encode(update, weight=1, scalars={}, random=self.random)
+        numbers = {VALIDATION_LOSS: self._mean_loss(int(losses[0]), work)} if validated else {}
+        return encoding.encode(update, weight=1, scalars=numbers, random=self.random)
+
+    def _with_noise(self, found: NoisySum, losses: NDArray[np.int64], encoding: Encoding) -> EncodedUpdate:
+        """Integers for the secure sum: of the gradients, and of the losses where the study ever pays for any."""
+        units = found.units
+        if self.study.promise.validation is not None:
+            units = np.concatenate([units, losses])
+        size = float(np.sqrt(np.mean(np.square(found.units, dtype=np.float64))))
+        share = 0.5 / size if size else 0.0  # a rounding's standard deviation is half a unit at most
+        return EncodedUpdate(encoding.encode_integers(units), found.clipped / found.units.size, share)
+
+    def _mean_loss(self, units: int, work: NoisyWork) -> float:
+        """A site's noisy mean loss: over the validation patients that are publicly expected of it."""
+        if (plan := work.plan.validation) is None:
+            raise RuntimeError("this study pays for no validation")
+        return units * plan.lattice.step / (self.study.validation_patients / len(self.study.sites))
 
     def _validation(self) -> dict[str, float]:
         """How the model as received does on the site's validation patients, in rounds that validate."""

@@ -25,6 +25,19 @@ WRAPS: Final = 2.0**-40
 
 
 @dataclass(frozen=True, slots=True)
+class ValidationPlan:
+    """The numbers of validations that are paid for.
+
+    Attributes:
+        lattice: Of the sum of losses, one value.
+        deviation: Standard deviation of one site's noise, lattice units.
+    """
+
+    lattice: Lattice
+    deviation: float
+
+
+@dataclass(frozen=True, slots=True)
 class NoisePlan:
     """The numbers of a study with differential privacy.
 
@@ -35,6 +48,7 @@ class NoisePlan:
         deviation: Standard deviation of one site's noise in a step, lattice units; 0 for none.
         denominator: What one site's sum of gradients is divided by: the patients it expects in a step.
         certain: Sites whose noise is certain to be in a sum, h; 1 where every site's noise is enough.
+        validation: Of the validations that are paid for; None for none.
     """
 
     lattice: Lattice
@@ -43,6 +57,7 @@ class NoisePlan:
     deviation: float
     denominator: float
     certain: int
+    validation: ValidationPlan | None
 
 
 def noise_plan(study: Study, values: int) -> NoisePlan:
@@ -61,7 +76,16 @@ def noise_plan(study: Study, values: int) -> NoisePlan:
         lattice.deviation(promise.step.multiplier) / math.sqrt(certain),
         promise.expected / len(study.sites),
         certain,
+        _validation_plan(study, certain),
     )
+
+
+def _validation_plan(study: Study, certain: int) -> ValidationPlan | None:
+    paid = study.promise.validation
+    if paid is None:
+        return None
+    lattice = Lattice(paid.loss_cap, 1)
+    return ValidationPlan(lattice, lattice.deviation(paid.step.multiplier) / math.sqrt(certain))
 
 
 def certain_sites(study: Study) -> int:
@@ -75,12 +99,13 @@ def reserve(plan: NoisePlan, sites: int) -> int:
     """Room for the noise of ``sites`` sites in a ring, lattice units: it is left with probability 2^-40 at most.
 
     A Gaussian exceeds z standard deviations with probability below ``2 exp(-z^2 / 2)`` (Chernoff); over P values
-    ``z = sqrt(2 ln(2 P / 2^-40))``. Half a unit for each site's rounding.
+    and a validation ``z = sqrt(2 ln(2 (P + 1) / 2^-40))``. Half a unit for each site's rounding.
     """
-    if plan.deviation == 0:
+    deviation = max(plan.deviation, plan.validation.deviation if plan.validation else 0.0)
+    if deviation == 0:
         return 0
-    quantile = math.sqrt(2 * math.log(2 * plan.lattice.values / WRAPS))
-    return math.ceil(quantile * math.sqrt(sites) * plan.deviation + sites / 2)
+    quantile = math.sqrt(2 * math.log(2 * (plan.lattice.values + 1) / WRAPS))
+    return math.ceil(quantile * math.sqrt(sites) * deviation + sites / 2)
 
 
 def ring_limit(plan: NoisePlan, ring: Ring, sites: int) -> int:

@@ -9,8 +9,8 @@ Every site that takes part gives every number of the round, so that no sum is ov
 a site without one stays out of the round. Validation metrics are not among them: AUROC is undefined at a site
 without negative patients, and the sum over the others would be a smaller one.
 
-With differential privacy nothing rides along: a loss is not paid for. With its trust model ``distributed`` the sum is
-of clipped gradients and noise, not of updates; no other number of the study changes how it lies in the ring.
+With differential privacy nothing rides along but validation losses with noise, where they are paid for. With its trust
+model ``distributed`` the sum is of clipped gradients and noise, not of updates, and the loss is one value more of it.
 
 After the last round, without differential privacy, one more secure sum, with no update, validates the last model.
 What the slots' ranges cannot hold is clamped: a mean loss above 1024 counts as 1024.
@@ -39,6 +39,9 @@ _TRAINING: Final = (
 )
 
 
+_NOISY_VALIDATION: Final = (ScalarSlot(VALIDATION_LOSS, -(2.0**20), 2.0**20, 2.0**-20),)
+
+
 def training_encoding(study: Study, layout: Layout) -> Encoding:
     """The encoding of rounds 1 to ``training.rounds`` of a private study.
 
@@ -53,15 +56,24 @@ def training_encoding(study: Study, layout: Layout) -> Encoding:
         sites=len(study.sites),
         tensors=study.secure.bounds(layout),
         weight_cap=study.aggregation.weight_cap,
-        scalars=_TRAINING if study.privacy is None else (),
+        scalars=_scalars(study),
     )
 
 
+def _scalars(study: Study) -> tuple[ScalarSlot, ...]:
+    if study.privacy is None:
+        return _TRAINING
+    return () if study.privacy.validation is None else _NOISY_VALIDATION
+
+
 def _noisy_encoding(study: Study, layout: Layout) -> Encoding:
-    """Integers of clipped gradients with their noise."""
+    """Integers of clipped gradients with their noise; behind them a sum of losses where validations are paid for."""
     sites, ring, plan = len(study.sites), Ring(study.ring_bits), noise_plan(study, layout.size)
     room = NoiseRoom(ring_limit(plan, ring, sites), reserve(plan, sites))
-    return Encoding(ring, sites, ((layout.size, room.limit * plan.lattice.step),), noise=room)
+    tensors = [(layout.size, room.limit * plan.lattice.step)]
+    if plan.validation is not None:
+        tensors.append((1, room.limit * plan.validation.lattice.step))
+    return Encoding(ring, sites, tuple(tensors), noise=room)
 
 
 def validation_encoding(study: Study) -> Encoding:

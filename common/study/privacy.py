@@ -19,6 +19,49 @@ if TYPE_CHECKING:
 Epsilon = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
 
 
+class PaidValidation(Section):
+    """Validation losses that leave while a study runs, paid for by the validation patients.
+
+    Their budget is their own: no validation patient is trained on, so the two promises do not add up. Each patient's
+    mean loss counts up to ``loss_cap``; the sum over the patients leaves with noise, as updates do.
+
+    Attributes:
+        epsilon: Privacy loss that all validations together may cost a validation patient; delta is the study's.
+        times: How many models are validated, spread evenly: the model that round ``ceil(i * rounds / times)`` begins
+            with, for i from 1.
+        loss_cap: Largest loss of a patient.
+        noise_multiplier: As of :class:`Privacy`: filled in when the study is built.
+    """
+
+    epsilon: Epsilon
+    times: Annotated[int, Field(ge=1, le=1000)] = 3
+    loss_cap: Annotated[float, Field(ge=1e-3, le=1e3)] = 2.0
+    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = None
+
+    def place(self, number: int, rounds: int) -> int | None:
+        """Which validation round ``number`` begins with, from 1; None for none."""
+        place = number * self.times // rounds
+        return place if place >= 1 and -(-place * rounds // self.times) == number else None
+
+    @property
+    def step(self) -> SampledGaussian:
+        """One validation, as accounting knows it: every patient takes part.
+
+        Raises:
+            RuntimeError: The noise multiplier is not filled in.
+        """
+        return _step(1.0, self.noise_multiplier)
+
+    def resolved(self, delta: float) -> PaidValidation:
+        """The same with the noise multiplier filled in; one that is given must keep the promise.
+
+        Raises:
+            WardroundError: WR-1801, no noise or not the given one keeps it.
+        """
+        found = _solved(1.0, self.times, self.epsilon, delta, given=self.noise_multiplier, table="privacy.validation")
+        return self.model_copy(update={"noise_multiplier": found})
+
+
 class Privacy(Section):
     """Patient-level differential privacy; a study without this table has none.
 
@@ -41,6 +84,7 @@ class Privacy(Section):
         augmentations: Copies of each of these images, each augmented anew; their gradients are averaged.
         noise_multiplier: Standard deviation of the noise over the sensitivity of a step. None in the file: the
             smallest that keeps the promise is filled in when the study is built, and hashed with it.
+        validation: Validation losses with a budget of their own; None: none leaves.
     """
 
     trust: Literal["local", "distributed"]
@@ -53,6 +97,7 @@ class Privacy(Section):
     images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 1
     augmentations: Annotated[int, Field(ge=1, le=64)] = 1
     noise_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = None
+    validation: PaidValidation | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -94,40 +139,29 @@ class Privacy(Section):
         Raises:
             RuntimeError: The noise multiplier is not filled in.
         """
-        from wardround.common.privacy.mechanism import SampledGaussian
-
-        if self.noise_multiplier is None:
-            raise RuntimeError("the study was built without a noise multiplier")
-        return SampledGaussian(self.rate, self.noise_multiplier)
+        return _step(self.rate, self.noise_multiplier)
 
     def resolved(self, rounds: int) -> Privacy:
-        """The same with the noise multiplier filled in; one that is given must keep the promise.
+        """The same with the noise multipliers filled in; those that are given must keep the promises.
 
         Args:
             rounds: Of the study.
 
         Raises:
-            WardroundError: WR-1801, no noise or not the given one keeps it.
+            WardroundError: WR-1801, no noise or not the given one keeps a promise.
+            ValueError: There are more validations than rounds.
         """
-        if self.promised is None:
-            return self.model_copy(update={"noise_multiplier": 0.0})
-        from wardround.common.privacy import pld
-        from wardround.common.privacy.calibration import multiplier_for
-
-        steps = rounds * self.local_steps
-        if self.noise_multiplier is None:
-            return self.model_copy(
-                update={"noise_multiplier": multiplier_for(self.rate, steps, self.promised, self.delta)}
+        changes: dict[str, Any] = {"noise_multiplier": 0.0}
+        if self.promised is not None:
+            steps = rounds * self.local_steps
+            changes["noise_multiplier"] = _solved(
+                self.rate, steps, self.promised, self.delta, given=self.noise_multiplier, table="privacy"
             )
-        found = pld.epsilon(self.step, steps, self.delta)
-        if found > self.promised:
-            raise WardroundError(
-                "WR-1801",
-                f"{steps} steps with privacy.noise_multiplier {self.noise_multiplier:g} cost epsilon {found:.4g} at "
-                f"delta {self.delta:g}, more than the {self.promised:g} promised.",
-                fix="Leave out privacy.noise_multiplier: it is then solved from epsilon.",
-            )
-        return self
+        if self.validation is not None:
+            if self.validation.times > rounds:
+                raise ValueError(f"validation.times {self.validation.times} is more than the {rounds} rounds")
+            changes["validation"] = self.validation.resolved(self.delta)
+        return self.model_copy(update=changes)
 
     def check_sites(self, sites: int) -> None:
         """Refuse a rate at which a site expects fewer than one patient in a step.
@@ -140,3 +174,29 @@ class Privacy(Section):
             raise WardroundError(
                 "WR-1802", f"A site of {sites} expects {expected:.2g} patients in a step at rate {self.rate:g}."
             )
+
+
+def _step(rate: float, multiplier: float | None) -> SampledGaussian:
+    from wardround.common.privacy.mechanism import SampledGaussian
+
+    if multiplier is None:
+        raise RuntimeError("the study was built without a noise multiplier")
+    return SampledGaussian(rate, multiplier)
+
+
+def _solved(rate: float, steps: int, epsilon: float, delta: float, *, given: float | None, table: str) -> float:
+    """The smallest noise multiplier that keeps a promise, or the given one if it does."""
+    from wardround.common.privacy import pld
+    from wardround.common.privacy.calibration import multiplier_for
+
+    if given is None:
+        return multiplier_for(rate, steps, epsilon, delta)
+    found = pld.epsilon(_step(rate, given), steps, delta)
+    if found > epsilon:
+        raise WardroundError(
+            "WR-1801",
+            f"{steps} steps with {table}.noise_multiplier {given:g} cost epsilon {found:.4g} at delta {delta:g}, more "
+            f"than the {epsilon:g} promised.",
+            fix=f"Leave out {table}.noise_multiplier: it is then solved from epsilon.",
+        )
+    return given

@@ -111,6 +111,8 @@ class Study(Section):
         ):
             if found in wrong:
                 raise WardroundError("WR-1805", f"Under [privacy], {words}.")
+        if self.promise.validation is not None and self.split.validation == 0:
+            raise ValueError("privacy.validation needs split.validation above 0")
 
     @property
     def distributed(self) -> bool:
@@ -119,7 +121,7 @@ class Study(Section):
 
     @property
     def validates(self) -> bool:
-        """Whether models are scored on validation patients while the study runs; never under a promise to patients."""
+        """Whether models are scored on validation patients while the study runs, without noise."""
         return self.split.validation > 0 and self.privacy is None
 
     @property
@@ -132,6 +134,17 @@ class Study(Section):
         if self.privacy is None:
             raise RuntimeError("this study has no differential privacy")
         return self.privacy
+
+    @property
+    def validation_patients(self) -> float:
+        """Validation patients of all sites together, a public number: from the promise's patients and the split."""
+        training = 1 - self.split.validation - self.split.test
+        return self.promise.patients * self.split.validation / training
+
+    def paid_validation(self, number: int) -> int | None:
+        """Which paid validation round ``number`` begins with, from 1; None for none."""
+        paid = None if self.privacy is None else self.privacy.validation
+        return None if paid is None else paid.place(number, self.training.rounds)
 
     @property
     def site_ids(self) -> tuple[SiteId, ...]:

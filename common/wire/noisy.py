@@ -1,14 +1,14 @@
 """The typed messages of open studies with differential privacy.
 
-===================  ========================  ====================
+===================  ========================  ===============================================
 Flower type          down                      up
-===================  ========================  ====================
+===================  ========================  ===============================================
 ``query.prepare``    run                       nothing but the site
-``train.noisy``      round, and the model      round, and the update
+``train.noisy``      round, and the model      round, update, and a validation that is paid for
 ``query.settle``     run                       nothing but the site
-===================  ========================  ====================
+===================  ========================  ===============================================
 
-The update is all that is paid for: no reply holds a count, a loss or a time.
+Everything in it is paid for: no reply holds a count, a loss or a time.
 """
 
 from __future__ import annotations
@@ -51,6 +51,11 @@ class Ready(SiteReply):
 
 
 class TrainedNoisy(SiteReply):
-    """A site's reply to :class:`TrainNoisy`; its update, with noise, comes with it."""
+    """A site's reply to :class:`TrainNoisy`; its update, with noise, comes with it.
+
+    Attributes:
+        validation: Where the study pays for a validation in this round: the sum of losses with noise, lattice units.
+    """
 
     round: RoundField
+    validation: Annotated[int, Field(ge=-(2**62), le=2**62)] | None = None

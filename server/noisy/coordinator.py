@@ -85,4 +85,4 @@ class NoisyCoordinator:
         except WardroundError as error:
             engine.drop(answer.site, f"{error.code}: {error.what}")
             return
-        engine.receive(answer.site, reply.round, update)
+        engine.receive(answer.site, reply, update)

@@ -8,14 +8,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
+from wardround.common.privacy.plan import noise_plan
 from wardround.server.rounds.committed import Committed
-from wardround.server.rounds.state import RoundRecord
+from wardround.server.rounds.state import RoundRecord, paid_validation
 from wardround.server.rounds.total import LARGEST, WeightedTotal, all_within
 
 if TYPE_CHECKING:
     from wardround.common.ids import RoundNumber, SiteId
     from wardround.common.study import Study
     from wardround.common.vector import Vector
+    from wardround.common.wire.noisy import TrainedNoisy
 
 
 class NoisyEngine:
@@ -34,6 +36,7 @@ class NoisyEngine:
     def _begin(self) -> None:
         self._total = WeightedTotal(sorted(self._study.site_ids), self.committed.model.size)
         self._sites: list[SiteId] = []
+        self._losses: dict[SiteId, int] = {}
         self._dropped: dict[SiteId, str] = {}
 
     @property
@@ -41,15 +44,19 @@ class NoisyEngine:
         """The round whose updates are awaited."""
         return self.committed.next_round
 
-    def receive(self, site: SiteId, number: int, update: Vector) -> None:
+    def receive(self, site: SiteId, reply: TrainedNoisy, update: Vector) -> None:
         """Take one site's update of shape ``[P]`` into the sum, or leave the site out with a reason."""
-        if number != self.next_round:
-            self.drop(site, f"WR-1302: the reply belongs to round {number}")
+        if reply.round != self.next_round:
+            self.drop(site, f"WR-1302: the reply belongs to round {reply.round}")
+        elif (reply.validation is None) != (self._study.paid_validation(reply.round) is None):
+            self.drop(site, "WR-1302: the reply holds a validation in another round than the study's")
         elif not all_within(update, LARGEST / len(self._study.sites)):
             self.drop(site, "WR-1302: the update holds values that are not finite or too large to be summed")
         else:
             self._total.add(site, update, 1.0)
             self._sites.append(site)
+            if reply.validation is not None:
+                self._losses[site] = reply.validation
 
     def drop(self, site: SiteId, reason: str) -> None:
         """The site gives no update in this round."""
@@ -70,9 +77,16 @@ class NoisyEngine:
                 f"Round {self.next_round} has {len(self._sites)} of at least {minimum} sites. Left out: {left_out}.",
             )
         record = self._record(seconds)
+        self._note_validation()
         self.committed.commit(self._total.vector, self._total.weight, record)
         self._begin()
         return record
+
+    def _note_validation(self) -> None:
+        plan = noise_plan(self._study, self.committed.model.size).validation
+        if plan is not None and self._losses:
+            total = sum(self._losses.values()) * plan.lattice.step
+            self.committed.validate(paid_validation(self._study, self.next_round, total, len(self._losses)))
 
     def _record(self, seconds: float) -> RoundRecord:
         size = 4 * self.committed.model.size

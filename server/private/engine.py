@@ -22,7 +22,7 @@ from wardround.common.secagg.context import RoundContext, digest_bytes, survivor
 from wardround.common.secagg.coordinator_attempt import CoordinatorAttempt
 from wardround.common.vector import vector_hash
 from wardround.server.rounds.committed import Committed
-from wardround.server.rounds.state import MeanValidation, RoundRecord, Validation
+from wardround.server.rounds.state import MeanValidation, RoundRecord, Validation, paid_validation
 
 if TYPE_CHECKING:
     from wardround.common.ids import SiteId
@@ -161,7 +161,11 @@ class PrivateEngine:
             raise WardroundError("WR-1713", "The opened sum holds no weight: no survivor trained.")
         record = self._record(context, opened, failed, travelled)
         self._note_validation(RoundNumber(context.round - 1), found)
-        self.committed.commit(found.total, found.weight / self.encoding.weight_cap, record)
+        total = found.total[: self._layout.size]
+        if total.size < found.total.size and self._study.paid_validation(context.round) is not None:
+            loss = float(found.total[-1])
+            self.committed.validate(paid_validation(self._study, self.next_round, loss, len(opened.sites)))
+        self.committed.commit(total, found.weight / self.encoding.weight_cap, record)
         self._keep(context, opened)
         return record
 

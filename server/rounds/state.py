@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.common.errors import WardroundError
+from wardround.common.ids import RoundNumber
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wardround.common.ids import RoundNumber, SiteId
-    from wardround.common.study import Selection
+    from wardround.common.ids import SiteId
+    from wardround.common.study import Selection, Study
     from wardround.common.vector import Vector
 
 
@@ -92,6 +93,21 @@ class Validation:
         if self.mean is not None:
             return self.mean.loss
         return math.fsum(self.loss.values()) / len(self.loss) if self.loss else math.inf
+
+
+def paid_validation(study: Study, number: RoundNumber, total: float, sites: int) -> Validation:
+    """The validation that round ``number`` began with, from a noisy sum over ``sites`` of the study's sites.
+
+    The number of patients that it is divided by is public; with sites missing it shrinks with theirs.
+
+    Args:
+        study: Pays for validations.
+        number: The round.
+        total: Sum of the patients' losses, with noise.
+        sites: Sites in the sum, 1 or more.
+    """
+    patients = study.validation_patients * sites / len(study.sites)
+    return Validation(RoundNumber(number - 1), mean=MeanValidation(total / patients, sites))
 
 
 @dataclass(frozen=True)

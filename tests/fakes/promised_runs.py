@@ -38,15 +38,21 @@ EVERYBODY = {"trust": "distributed", "epsilon": "infinite", "patients": 40, "rat
 """Every patient in every step, all of their images, no noise: what comes out can be computed by hand."""
 
 
-def promised_scenario(sites: int = 3, rounds: int = 2, *, trust: str = "distributed", **promise: Any) -> Any:
-    """A study with a promise at ``site0``, ``site1``, …; ``distributed`` in private mode, ``local`` in open mode."""
+def promised_scenario(
+    sites: int = 3, rounds: int = 2, *, trust: str = "distributed", mode: str | None = None, **promise: Any
+) -> Any:
+    """A study with a promise at ``site0``, ``site1``, …; ``local`` is in open mode unless a mode is given."""
     names = [f"site{number}" for number in range(sites)]
     return chest_scenario(
         sites=names,
         title="Promised",
         training={"rounds": rounds, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.5, "augmentation": []},
         selection={"rule": "last"},
-        aggregation={"mode": "private" if trust == "distributed" else "open", "weights": "equal"},
+        aggregation={
+            "mode": mode or ("private" if trust == "distributed" else "open"),
+            "weights": "equal",
+            "secure": {"update_rms": 0.01},
+        },
         privacy=EVERYBODY | {"trust": trust} | promise,
         simulation={
             "arms": ["federated"],
@@ -116,21 +122,32 @@ class Promised:
 
     def patients(self, site: SiteId) -> list[NDArray[np.int64]]:
         """The training images of each training patient of a site."""
-        data = self.hospitals[site].data
-        train = data.parts(self.study, 0, 1).train
-        names = np.array([data.prepared.patients[index] for index in train])
-        return [train[names == name] for name in dict.fromkeys(names)]
+        return self._of_each(site, self.hospitals[site].data.parts(self.study, 0, 1).train)
+
+    def _of_each(self, site: SiteId, indices: NDArray[np.int64]) -> list[NDArray[np.int64]]:
+        patients = self.hospitals[site].data.prepared.patients
+        names = np.array([patients[index] for index in indices])
+        return [indices[names == name] for name in dict.fromkeys(names)]
+
+    def validation_losses(self, site: SiteId, model: Vector) -> list[float]:
+        """The mean loss of every validation patient of a site, float64, not capped."""
+        indices = self.hospitals[site].data.parts(self.study, 0, 1).validation
+        return [float(self._loss(site, images, model)[0].detach()) for images in self._of_each(site, indices)]
 
     def gradient(self, site: SiteId, images: NDArray[np.int64], model: Vector) -> NDArray[np.float64]:
         """One patient's gradient of the mean loss over their images, float64, not clipped."""
+        loss, module = self._loss(site, images, model)
+        loss.backward()
+        return np.concatenate([parameter.grad.numpy().ravel() for parameter in module.parameters()])
+
+    def _loss(self, site: SiteId, images: NDArray[np.int64], model: Vector) -> tuple[torch.Tensor, torch.nn.Module]:
         prepared = self.hospitals[site].data.prepared
         module = build_model(self.study, seed=0)
         load_state_arrays(module, self.layout.views(model.astype(np.float32)))
         module = module.double()
         logits = module(torch.from_numpy(prepared.images[images].astype(np.float64)))
         targets = torch.from_numpy(prepared.targets[images].astype(np.float64))
-        torch.nn.functional.binary_cross_entropy_with_logits(logits, targets).backward()
-        return np.concatenate([parameter.grad.numpy().ravel() for parameter in module.parameters()])
+        return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets), module
 
     def clipped_sum(self, sites: Sequence[SiteId], model: Vector) -> NDArray[np.float64]:
         """The sum of all patients' clipped gradients at ``sites``."""

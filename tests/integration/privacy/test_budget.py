@@ -12,6 +12,7 @@ from fakes.promised_runs import Promised, promised_scenario
 from wardround.client.home import Home
 from wardround.client.hospital import Hospital
 from wardround.client.noisy import NoisyRounds
+from wardround.client.spending import validations_of
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.wire.messages import Describe, Train, Validate
@@ -142,3 +143,20 @@ def test_questions_for_numbers_without_noise_are_refused(tmp_path: Path) -> None
             step()
         assert refused.value.code == "WR-1715"
     assert not computations(promised)[1]
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_validations_are_paid_for_by_the_validation_patients(trust: str, tmp_path: Path) -> None:
+    paid = {"epsilon": 1.0, "times": 2}
+    scenario = promised_scenario(rounds=4, trust=trust, epsilon=2.0, rate=0.5, validation=paid)
+    promised = Promised.of(scenario, tmp_path)
+    set_limit(promised, 4.0)
+    promised.coordinate()
+    ledger = Home(promised.homes[SITE]).ledger
+    validations = validations_of(StudyRunId("run"))
+    assert computations(promised) == {1: 1, 2: 1, 3: 1, 4: 1}
+    assert [ledger.computations(validations, number) for number in (1, 2)] == [1, 1]
+    run, checked = ledger.state().runs[StudyRunId("run")], ledger.state().runs[validations]
+    assert run.reserved.cohort != checked.reserved.cohort, "other patients"
+    assert run.settled
+    assert checked.settled

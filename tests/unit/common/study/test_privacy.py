@@ -142,3 +142,24 @@ def test_local_noise_works_in_open_mode() -> None:
     found = study(privacy={"trust": "local"}, aggregation={"mode": "open"})
     assert not found.distributed
     assert found.promise.noisy
+
+
+def test_validations_have_a_budget_of_their_own() -> None:
+    paid = study(privacy={"validation": {"epsilon": 1.0, "times": 3}}).promise
+    assert paid.noise_multiplier == study().promise.noise_multiplier, "other patients pay for them"
+    assert paid.validation is not None
+    assert 0.99 < pld.epsilon(paid.validation.step, 3, paid.delta) <= 1.0
+    assert "more than the 20 rounds" in refusal("WR-1002", privacy={"validation": {"epsilon": 1.0, "times": 21}})
+    none_left = {"split": {"validation": 0.0}, "privacy": {"validation": {"epsilon": 1.0}}}
+    assert "split.validation" in refusal("WR-1002", **none_left)
+
+
+@pytest.mark.parametrize(
+    ("rounds", "times", "expected"), [(4, 2, [2, 4]), (4, 4, [1, 2, 3, 4]), (10, 3, [4, 7, 10]), (7, 1, [7])]
+)
+def test_validations_are_spread_evenly(rounds: int, times: int, expected: list[int]) -> None:
+    found = study(training={"rounds": rounds}, privacy={"validation": {"epsilon": 1.0, "times": times}})
+    places = {number: found.paid_validation(number) for number in range(1, rounds + 1)}
+    assert [number for number, place in places.items() if place is not None] == expected
+    assert [place for place in places.values() if place is not None] == list(range(1, times + 1))
+    assert study().paid_validation(1) is None
