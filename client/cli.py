@@ -48,16 +48,18 @@ def leave(
     run: Annotated[str, typer.Argument(help="The study run, as in the name of its file in secagg/.")],
     home: Annotated[Path, typer.Option(help="The hospital's home folder.")],
 ) -> None:
-    """Leave a private study run for good and erase its keys and sealed updates.
+    """Leave a private study run for good, erase its keys and sealed updates, and free what it never spent.
 
     For runs that never came to their end, and after records were damaged or restored from a backup. The coordinator
     hears of it when it asks next.
     """
     from wardround.client.home import Home
     from wardround.client.secagg.runs import leave_run
+    from wardround.client.spending import settle_run
     from wardround.common.ids import StudyRunId
 
     leave_run(Home(home), StudyRunId(run))
+    settle_run(Home(home), StudyRunId(run))
     typer.echo(f"Left {run}: its keys and sealed updates are erased, and nothing of it is answered any more.")
 
 

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from wardround.client.home import Home
     from wardround.client.hospital import Hospital
     from wardround.common.privacy.mechanism import SampledGaussian
     from wardround.common.study import Study
@@ -86,14 +87,11 @@ class Spending:
         """The run is over here: rounds that never began are free again.
 
         Raises:
-            WardroundError: WR-1811 to WR-1815, the ledger is not usable or knows no such run.
+            WardroundError: WR-1811 to WR-1814, the ledger is not usable.
         """
         if not self._counts:
             return
-        ledger = self.hospital.home.ledger
-        ledger.settle(self.question.run, now=_now())
-        if self._validations in ledger.state().runs:
-            ledger.settle(self._validations, now=_now())
+        settle_run(self.hospital.home, self.question.run)
 
     @property
     def _counts(self) -> bool:
@@ -119,6 +117,18 @@ class Spending:
     def _indices(self, part: Part) -> NDArray[np.int64]:
         parts = self.hospital.data(self.study).parts(self.study, self.question.fold, self.question.folds)
         return parts.train if part == "train" else parts.validation
+
+
+def settle_run(home: Home, run: StudyRunId) -> None:
+    """End a run in the ledger that its coordinator never ended: rounds that never began are free again.
+
+    Raises:
+        WardroundError: WR-1811 to WR-1814, the ledger is not usable.
+    """
+    if home.ledger.exists:
+        for name in (run, validations_of(run)):
+            if name in home.ledger.state().runs:
+                home.ledger.settle(name, now=_now())
 
 
 def validations_of(run: StudyRunId) -> StudyRunId:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from fakes.promised_runs import Promised, promised_scenario
+from typer.testing import CliRunner
 
 from wardround.client.home import Home
 from wardround.client.hospital import Hospital
@@ -17,6 +18,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.wire.messages import Describe, Train, Validate
 from wardround.common.wire.noisy import Prepare, Settle, TrainNoisy
+from wardround.simulations.cli import app
 from wardround.simulations.faults import Fault
 from wardround.simulations.grid import InProcessGrid
 
@@ -160,3 +162,17 @@ def test_validations_are_paid_for_by_the_validation_patients(trust: str, tmp_pat
     assert run.reserved.cohort != checked.reserved.cohort, "other patients"
     assert run.settled
     assert checked.settled
+
+
+def test_a_run_that_is_left_gives_back_what_it_never_spent(tmp_path: Path) -> None:
+    """A site is asked to leave a run of which one round was trained: the other two are free for another study."""
+    promised = limited(tmp_path, 3.0, trust="distributed")
+    silent = [Fault(site="site1", round=2, stage="upload")]
+    with pytest.raises(WardroundError, match="WR-1711"):
+        promised.coordinate(InProcessGrid(promised.homes, None, silent))
+    home = Home(promised.homes[SITE])
+    ledger = home.ledger
+    assert ledger.state().runs[StudyRunId("run")].open_rounds == 1, "two rounds were trained, of three"
+    left = CliRunner().invoke(app, ["hospital", "leave", "run", "--home", str(home.path)])
+    assert left.exit_code == 0, left.output
+    assert ledger.state().runs[StudyRunId("run")].open_rounds == 0
