@@ -1,0 +1,147 @@
+"""``wardround bench dp``: what a step with patient-level differential privacy costs."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from importlib.util import find_spec
+from statistics import median
+from typing import TYPE_CHECKING, Any, Final
+
+from wardround.simulations.bench.child import measure_in_child
+from wardround.simulations.bench.machine import describe_machine
+from wardround.simulations.bench.rows import BenchReport, Row, against_reference, times_less
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+EXACT: Final = 1e-12
+"""Largest error, relative to the largest norm of a gradient, that counts as exact in float64."""
+NONPRIVATE: Final = "training without privacy"
+PEERS: Final = {
+    "hooks": ("Opacus hooks", 3.0),
+    "ghost": ("Opacus ghost clipping", 3.0),
+    "functorch": ("torch.func", 1.5),
+}
+"""Names of the peers, and how many times less time we should need."""
+
+REMARKS: Final = (
+    (
+        "Models are those of the catalogue with default parameters (unet: channels 16, 32, 64, instance norm), one "
+        "input channel, batch normalisation replaced by group normalisation on all sides; float32, plain SGD."
+    ),
+    (
+        "Steps of all sides in one process on one core, in turn, medians of processor time. Ours: forward, backward, "
+        "norms, clipping, sum, lattice, noise, optimizer; one patient with one image each. Without privacy: forward, "
+        "backward, optimizer, in channels-last memory, as a site trains. The peers' noise comes from PyTorch's "
+        "generator, which costs less than ours and can be seeded."
+    ),
+    "Noise is drawn once a step here, for a batch of a few patients; a study draws it once for all patients of a step.",
+    "peak_vs_nonprivate: processes of their own; most memory beyond what they had before the first step.",
+    "float64_error_vs_loop: three patients with two images each against one backward pass for each patient.",
+)
+NO_PEER: Final = "Opacus is not installed here; to measure it, in a checkout: pip install -e '.[dp]'."
+
+UNET_48: Final = ("unet", 4, (48, 48, 48))
+
+
+@dataclass(frozen=True, slots=True)
+class DpSizes:
+    """How large the benchmark is.
+
+    Attributes:
+        repeats: Measured steps of each side, in turn.
+        volumes: Quantity's ending to model, patients and size; all but the first without peers.
+        images: The same for classifiers, without peers.
+        exact: Models whose error is measured, and the size of their images.
+    """
+
+    repeats: int = 9
+    volumes: Mapping[str, tuple[str, int, tuple[int, ...]]] = field(
+        default_factory=lambda: {"48": UNET_48, "64": ("unet", 2, (64, 64, 64))}
+    )
+    images: Mapping[str, tuple[str, int, tuple[int, ...]]] = field(
+        default_factory=lambda: {name: (name, 8, (128, 128)) for name in ("densenet121", "resnet18")}
+    )
+    exact: Mapping[str, tuple[int, ...]] = field(
+        default_factory=lambda: {
+            "unet": (16, 16, 16),
+            "densenet121": (32, 32),
+            "resnet18": (32, 32),
+            "small_cnn": (32, 32),
+            "scattering": (48, 48),
+        }
+    )
+
+
+def bench_dp(sizes: DpSizes | None = None) -> BenchReport:
+    """Measure steps in one process, memory in two, and the error in a fourth."""
+    sizes = sizes or DpSizes()
+    machine = describe_machine()
+    found = {
+        "seconds": measure_in_child("dp", {"what": "steps", "cases": _cases(sizes), "repeats": sizes.repeats}),
+        "peak_mb": {side: _peak(sizes, side) for side in ("ours", "nonprivate")},
+        "error": measure_in_child("dp", {"what": "error", "models": dict(sizes.exact)}),
+    }
+    machine["settings"] = asdict(sizes)
+    machine["remarks"] = [*REMARKS, *([] if find_spec("opacus") is not None else [NO_PEER])]
+    return BenchReport(bench="dp", machine=machine, rows=dp_rows(sizes, found))
+
+
+def dp_rows(sizes: DpSizes, found: Mapping[str, Any]) -> tuple[Row, ...]:
+    """The rows of what the processes answered."""
+    first = next(iter(sizes.volumes))
+    peaks = found["peak_mb"]
+    return (
+        *(
+            _against_nonprivate(f"step_vs_nonprivate_{case}", found["seconds"][case], at_most=1.25)
+            for case in sizes.volumes
+        ),
+        *(_against_peer(first, peer, found["seconds"][first]) for peer in PEERS),
+        *(_against_nonprivate(f"{case}_vs_nonprivate", found["seconds"][case], at_most=1.5) for case in sizes.images),
+        against_reference(
+            "peak_vs_nonprivate", peaks["ours"], peaks["nonprivate"], name=NONPRIVATE, unit="MB", at_most=1.1
+        ),
+        _exactness(max(found["error"].values())),
+    )
+
+
+def _against_nonprivate(quantity: str, seconds: Mapping[str, list[float]], *, at_most: float) -> Row:
+    mine, plain = median(seconds["ours"]), median(seconds["nonprivate"])
+    return against_reference(quantity, mine, plain, name=NONPRIVATE, unit="s", at_most=at_most)
+
+
+def _against_peer(case: str, peer: str, seconds: Mapping[str, list[float]]) -> Row:
+    name, at_least = PEERS[peer]
+    theirs = median(seconds[peer]) if peer in seconds else None
+    return times_less(
+        f"step_{peer}_{case}", median(seconds["ours"]), theirs, peer_name=name, unit="s", at_least=at_least
+    )
+
+
+def _exactness(error: float) -> Row:
+    return Row(
+        quantity="float64_error_vs_loop",
+        ours=error,
+        peer=None,
+        peer_name="one backward pass for each patient",
+        unit="",
+        ratio=None,
+        goal=f"<= {EXACT:g}",
+        holds=error <= EXACT,
+    )
+
+
+def _cases(sizes: DpSizes) -> dict[str, tuple[str, int, tuple[int, ...], list[str]]]:
+    """What is measured: the peers on the first volumes only."""
+    first = next(iter(sizes.volumes))
+    both = ["nonprivate", "ours"]
+    return {
+        case: (*what, both + (list(PEERS) if case == first else []))
+        for case, what in {**sizes.volumes, **sizes.images}.items()
+    }
+
+
+def _peak(sizes: DpSizes, side: str) -> float:
+    case = next(iter(sizes.volumes.values()))
+    found = measure_in_child("dp", {"what": "peak", "side": side, "case": case, "repeats": min(sizes.repeats, 3)})
+    return float(found["peak_mb"])

@@ -1,0 +1,111 @@
+"""The models of ``bench dp``, the step of plain training, and wardround's step with differential privacy."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Final
+
+import torch
+
+from wardround.client.train.device import choose_device
+from wardround.client.train.local import channels_last, place_model
+from wardround.client.train.losses import make_loss
+from wardround.client.train.noisy import clip_factors
+from wardround.client.train.per_sample import PerSample
+from wardround.common.models.catalogue import build_model
+from wardround.common.models.conversions import ready_for_privacy
+from wardround.common.privacy.lattice import Lattice
+from wardround.common.study import build_study
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor, nn
+
+    from wardround.client.train.losses import Loss
+
+    Side = Callable[[nn.Module, Tensor, Tensor, Loss, float], Callable[[], None]]
+    """Model, images, targets, loss and noise multiplier to a step, as a call."""
+
+CLIP: Final = 1.0
+RATE: Final = 0.01
+"""Of the optimizer, plain SGD: whatever else it does would be the same on all sides."""
+
+
+def build(name: str, size: tuple[int, ...]) -> nn.Module:
+    """A model of the catalogue with the parameters that it has by default, ready for privacy, one input channel."""
+    kind = "segmentation" if name == "unet" else "classification"
+    task = {"kind": kind, "labels": ["lesion"], "dimensions": len(size)}
+    study = build_study(
+        {
+            "schema": 1,
+            "name": "bench-dp",
+            "title": "Benchmark of differential privacy",
+            "sites": ["one"],
+            "task": task | ({} if name == "unet" else {"target": "binary"}),
+            "input": {"size": size},
+            "model": {"name": name},
+            "training": {"rounds": 1, "epochs": 1, "loss": "dice_ce" if name == "unet" else "bce"},
+        }
+    )
+    model = build_model(study, seed=0)
+    ready_for_privacy(model)
+    return model
+
+
+def draw_batch(name: str, units: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+    """Images ``[units, 1, *size]`` and masks ``[units, *size]`` or labels ``[units, 1]``, the same every time."""
+    generator = torch.Generator().manual_seed(0)
+    shape = size if name == "unet" else (1,)
+    return torch.randn(units, 1, *size, generator=generator), torch.randint(0, 2, (units, *shape), generator=generator)
+
+
+def loss_of(name: str) -> Loss:
+    """The loss that a study would take for the model."""
+    return make_loss("dice_ce" if name == "unet" else "bce", None)
+
+
+def plain(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multiplier: float) -> Callable[[], None]:
+    """Training without privacy, in channels-last memory, as a site does it: forward, backward, optimizer."""
+    del multiplier
+    place_model(model, choose_device("cpu"))
+    images = images.contiguous(memory_format=channels_last(images.ndim))
+    optimizer = torch.optim.SGD(model.parameters(), RATE)
+
+    def step() -> None:
+        optimizer.zero_grad(set_to_none=True)
+        torch.autograd.backward(loss(model(images), targets))
+        optimizer.step()
+
+    return step
+
+
+def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multiplier: float) -> Callable[[], None]:
+    """A site's step under differential privacy, with the parts that training is made of.
+
+    Forward, backward, norms, clipping, sum, lattice, noise of the operating system's randomness, optimizer.
+    """
+    place_model(model, choose_device("cpu"))
+    images = images.contiguous(memory_format=channels_last(images.ndim))
+    optimizer = torch.optim.SGD(model.parameters(), RATE)
+    recorder = PerSample(model)
+    lattice = Lattice(CLIP, sum(parameter.numel() for parameter in model.parameters()))
+    deviation = lattice.deviation(multiplier)
+
+    def step() -> None:
+        with recorder.recording(len(images)):
+            torch.autograd.backward(len(images) * loss(model(images), targets))
+        sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
+        total = torch.cat([found.flatten() for found in sums.values()]).numpy()
+        noisy, _ = lattice.privatise(total, deviation=deviation, random=os.urandom)
+        gradient = torch.from_numpy(lattice.real(noisy)).div_(len(images)).float()
+        for parameter, part in zip(model.parameters(), torch.split(gradient, _sizes(model)), strict=True):
+            parameter.grad = part.view(parameter.shape)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    return step
+
+
+def _sizes(model: nn.Module) -> list[int]:
+    return [parameter.numel() for parameter in model.parameters()]
