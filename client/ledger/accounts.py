@@ -113,8 +113,8 @@ def accounts(state: State) -> Accounts:
     """The ledger as people read it."""
     limit = state.limits[-1] if state.limits else None
     bound = _bound(state)
-    spent = enforced_epsilon(state.totals(lambda run: run.spent_steps), bound, state.lost)
-    committed = enforced_epsilon(state.totals(lambda run: run.committed_steps), bound, state.lost)
+    spent = enforced_epsilon(state.totals(lambda run: run.spent_steps), bound, state.lost, state.orders)
+    committed = enforced_epsilon(state.totals(lambda run: run.committed_steps), bound, state.lost, state.orders)
     return Accounts(
         site=None if state.opened is None else state.opened.site,
         events=state.sequence,
@@ -180,7 +180,7 @@ def _replayed(contents: Iterable[tuple[bytes, bytes]], cohorts: Mapping[str, Coh
 
 def _moment(state: State, event: Event) -> Moment:
     bound = _bound(state)
-    committed = enforced_epsilon(state.totals(lambda run: run.committed_steps), bound, state.lost)
+    committed = enforced_epsilon(state.totals(lambda run: run.committed_steps), bound, state.lost, state.orders)
     limit = None if state.limit is None else state.limit.number
     return Moment(state.sequence, event.at, event.kind, _shares(state, bound), committed, limit)
 
@@ -190,14 +190,16 @@ def _shares(state: State, bound: Bound) -> dict[str, float]:
     whole = state.totals(lambda run: run.spent_steps)
     if not len(whole):
         return {}
-    burdened = max(range(len(whole)), key=lambda group: enforced_epsilon(whole[group : group + 1], bound, state.lost))
+    burdened = max(
+        range(len(whole)), key=lambda group: enforced_epsilon(whole[group : group + 1], bound, state.lost, state.orders)
+    )
     before = 0.0 if state.lost is None else state.lost.number
     shares = {LOST: before} if before else dict[str, float]()
     counted = set[str]()
     for study in dict.fromkeys(run.reserved.study for run in state.runs.values()):
         counted.add(study)
         totals = state.totals(lambda run: run.spent_steps if run.reserved.study in counted else 0)
-        reached = enforced_epsilon(totals[burdened : burdened + 1], bound, state.lost)
+        reached = enforced_epsilon(totals[burdened : burdened + 1], bound, state.lost, state.orders)
         shares[study] = 0.0 if math.isinf(before) else reached - before
         before = reached
     return shares
@@ -206,7 +208,7 @@ def _shares(state: State, bound: Bound) -> dict[str, float]:
 def _run_account(run: Run, state: State, bound: Bound) -> RunAccount:
     reserved = run.reserved
     mechanism = reserved.mechanism
-    alone = cost(mechanism, run.spent_steps).reshape(1, -1)
+    alone = cost(mechanism, run.spent_steps, state.orders).reshape(1, -1)
     return RunAccount(
         run=reserved.run,
         study=reserved.study,
@@ -221,7 +223,7 @@ def _run_account(run: Run, state: State, bound: Bound) -> RunAccount:
         ended="written off" if run.written_off else "settled" if run.settled else None,
         tight_spent=_tight(run, run.spent_steps, bound.delta),
         tight_reserved=_tight(run, run.committed_steps, bound.delta),
-        enforced_spent=enforced_epsilon(alone, bound),
+        enforced_spent=enforced_epsilon(alone, bound, None, state.orders),
     )
 
 

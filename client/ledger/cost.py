@@ -1,6 +1,6 @@
 """What steps cost, and whether it fits a limit: a Rényi filter.
 
-The cost of a step is its Rényi divergence at the orders of :data:`~wardround.common.privacy.rdp.ORDERS`; costs add up,
+The cost of a step is its Rényi divergence at some orders, which a ledger fixes when it is made; costs add up,
 also when a later study is chosen by what earlier ones gave away, as long as whether to go on is decided by a filter
 (Feldman and Zrnic 2021, Individual privacy accounting via a Rényi filter; Lécuyer 2021, Practical privacy filters and
 odometers with Rényi differential privacy). Add/remove neighbours throughout.
@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -25,20 +25,18 @@ if TYPE_CHECKING:
 
     Cost = NDArray[np.float64]
 
-NOTHING: Final = np.zeros(len(ORDERS))
-
 
 @lru_cache(maxsize=4096)
-def step_cost(mechanism: Mechanism | None) -> Cost:
+def step_cost(mechanism: Mechanism | None, orders: tuple[float, ...]) -> Cost:
     """Rényi cost of one step, ``[orders]``; infinite without noise."""
     if mechanism is None:
-        return np.full(len(ORDERS), np.inf)
-    return np.asarray(rdp(mechanism.step, ORDERS), dtype=np.float64)
+        return np.full(len(orders), np.inf)
+    return np.asarray(rdp(mechanism.step, orders), dtype=np.float64)
 
 
-def cost(mechanism: Mechanism | None, steps: int) -> Cost:
+def cost(mechanism: Mechanism | None, steps: int, orders: tuple[float, ...] = ORDERS) -> Cost:
     """Rényi cost of so many steps, ``[orders]``."""
-    return steps * step_cost(mechanism) if steps else NOTHING
+    return steps * step_cost(mechanism, orders) if steps else np.zeros(len(orders))
 
 
 def allowance(limit: Bound, lost: Bound | None) -> tuple[float, float] | None:
@@ -57,23 +55,26 @@ def allowance(limit: Bound, lost: Bound | None) -> tuple[float, float] | None:
     return (epsilon, delta) if epsilon > 0 and delta > 0 else None
 
 
-def fits(totals: Totals, limit: Bound, lost: Bound | None) -> bool:
+def fits(totals: Totals, limit: Bound, lost: Bound | None, orders: tuple[float, ...] = ORDERS) -> bool:
     """Whether every group stays within the limit at some order.
 
     Args:
         totals: What each group would have borne, ``[groups, orders]``.
         limit: The limit.
         lost: What may have been borne besides.
+        orders: Of the filter.
     """
     if math.isinf(limit.number):
         return True
     allowed = allowance(limit, lost)
     if allowed is None:
         return False
-    return bool((totals <= budget(*allowed, ORDERS)).any(axis=1).all())
+    return bool((totals <= budget(*allowed, orders)).any(axis=1).all())
 
 
-def enforced_epsilon(totals: Totals, limit: Bound, lost: Bound | None = None) -> float:
+def enforced_epsilon(
+    totals: Totals, limit: Bound, lost: Bound | None = None, orders: tuple[float, ...] = ORDERS
+) -> float:
     """The smallest epsilon at the limit's delta with which the filter would let the most burdened group pass.
 
     0 where nothing was borne, inf where a group has borne steps without noise or nothing is left of the delta.
@@ -82,6 +83,7 @@ def enforced_epsilon(totals: Totals, limit: Bound, lost: Bound | None = None) ->
         totals: ``[groups, orders]``.
         limit: Its delta, and an epsilon about which to compare.
         lost: What may have been borne besides; its epsilon is part of the answer.
+        orders: Of the filter.
     """
     base = 0.0 if lost is None else lost.number
     delta = limit.delta - (0.0 if lost is None else lost.delta)
@@ -89,5 +91,5 @@ def enforced_epsilon(totals: Totals, limit: Bound, lost: Bound | None = None) ->
         return base
     if delta <= 0:
         return math.inf
-    room = budget(1.0, delta, ORDERS)
+    room = budget(1.0, delta, orders)
     return base + max(0.0, float((1.0 + (totals - room).min(axis=1)).max()))

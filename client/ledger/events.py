@@ -59,12 +59,14 @@ class Opened(_Event):
         site: Whose it is.
         secret: Fingerprint of the secret that patient keys are made with.
         incarnation: Its random name.
+        orders: Rényi orders of the filter, fixed for good.
     """
 
     kind: Literal["opened"] = "opened"
     site: Site
     secret: Digest
     incarnation: Incarnation
+    orders: Annotated[tuple[Annotated[float, Field(gt=1, le=1024)], ...], Field(min_length=1, max_length=64)]
 
 
 class LimitSet(_Event):

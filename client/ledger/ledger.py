@@ -46,6 +46,7 @@ from wardround.client.ledger.state import State
 from wardround.client.ledger.store import EventFile, new_file
 from wardround.common.crypto.randomness import draw
 from wardround.common.errors import WardroundError
+from wardround.common.privacy.rdp import ORDERS
 from wardround.common.privacy.witness import INFINITE, Bound, SignedHead
 
 if TYPE_CHECKING:
@@ -410,6 +411,7 @@ class Ledger:
             site=self._owner.site,
             secret=self._owner.secret,
             incarnation=draw(self._random, 16).hex(),
+            orders=ORDERS,
             at=moment(now),
         )
         with new_file(self.folder / LEDGER) as file:

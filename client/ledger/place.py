@@ -2,7 +2,8 @@
 
 ``ledger.head`` beside the ledger holds the head after the newest event. It is written after the event is durable,
 so that after a crash it may be one event behind, and never ahead: a ledger that is behind its head was rolled back.
-``ledger.lock`` keeps the hospital's other processes waiting; it is empty and is never removed.
+``ledger.lock`` keeps the hospital's other processes waiting, ``ledger.turn`` lets the one that waits longest be next;
+both are empty and are never removed.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 LEDGER: Final = "ledger.sqlite"
 HEAD: Final = "ledger.head"
 LOCK: Final = "ledger.lock"
+TURN: Final = "ledger.turn"
 _POLL: Final = 0.003
 """Seconds between two attempts; an operation takes about as long."""
 
@@ -40,13 +42,23 @@ def alone(folder: Path, wait: float) -> Iterator[None]:
     Raises:
         WardroundError: WR-1813, another one has it for longer than ``wait`` seconds, or there is no such folder.
     """
-    try:
-        handle = os.open(folder / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        raise WardroundError("WR-1813", f"{LOCK} cannot be opened ({type(error).__name__}).") from error
-    try:
-        _take(handle, time.monotonic() + wait)
+    deadline = time.monotonic() + wait
+    with _lock_file(folder / LOCK) as lock:
+        with _lock_file(folder / TURN) as turn:  # whoever has just been served cannot come before one who waits
+            _take(turn, deadline)
+            _take(lock, deadline)
         yield
+
+
+@contextmanager
+def _lock_file(path: Path) -> Iterator[int]:
+    """A file to lock; closing it unlocks it."""
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise WardroundError("WR-1813", f"{path.name} cannot be opened ({type(error).__name__}).") from error
+    try:
+        yield handle
     finally:
         os.close(handle)
 

@@ -114,12 +114,12 @@ def check_fits(state: State, totals: Totals) -> None:
         WardroundError: WR-1807; WR-1808, there is no limit.
     """
     limit = check_allowed(state)
-    if fits(totals, limit, state.lost):
+    if fits(totals, limit, state.lost, state.orders):
         return
     if allowance(limit, state.lost) is None:
         what = "Events were lost when the ledger was restored, and may have used the whole limit."
     else:
-        needed = enforced_epsilon(totals, limit, state.lost)
+        needed = enforced_epsilon(totals, limit, state.lost, state.orders)
         what = (
             f"Some patients would reach epsilon {needed:.4g}; the limit is {limit.number:g} at delta {limit.delta:g}."
         )

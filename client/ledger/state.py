@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from wardround.client.ledger.cost import NOTHING, cost
+from wardround.client.ledger.cost import cost
 from wardround.client.ledger.events import (
     START,
     CohortSeen,
@@ -140,6 +140,14 @@ class State:
         )
 
     @property
+    def orders(self) -> tuple[float, ...]:
+        """Rényi orders of the filter: those of the ledger's first day, whatever a later release would choose.
+
+        The filter's proof fixes them before anything is spent.
+        """
+        return ORDERS if self.opened is None else self.opened.orders
+
+    @property
     def patients(self) -> Histories:
         """Every patient that was ever in a cohort."""
         return self._histories
@@ -156,8 +164,9 @@ class State:
         for run in (*self.runs.values(), *(() if more is None else (Run(more),))):
             digest = run.reserved.cohort
             count = run.committed_steps if run.reserved is more else steps(run)
-            costs[digest] = costs.get(digest, NOTHING) + cost(run.reserved.mechanism, count)
-        return self._histories.totals(costs, len(ORDERS), cohort)
+            added = cost(run.reserved.mechanism, count, self.orders)
+            costs[digest] = costs[digest] + added if digest in costs else added
+        return self._histories.totals(costs, len(self.orders), cohort)
 
     def apply(self, event: Event, digest: bytes, cohort: Cohort | None = None) -> None:
         """Take the next event in.

@@ -14,7 +14,7 @@ from fakes.ledgers import MECHANISM, ledger, limited
 from wardround.common.privacy.rdp import ORDERS, budget, rdp
 
 PROGRAM = Path(__file__).parents[2] / "fakes" / "ledger_race.py"
-EPSILON = 4.0
+EPSILON = 2.5
 
 
 def start(folder: Path, name: str) -> subprocess.Popen[str]:

@@ -62,6 +62,14 @@ def home(path: Path, policy: Policy | None = None) -> Policy:
     return create_home(path, SiteId("north"), data, device="cpu", threads=1, policy=policy).policy
 
 
+def test_studies_without_a_promise_need_the_sites_leave() -> None:
+    DEFAULT.check_privacy(noisy=True)
+    with pytest.raises(WardroundError, match="WR-1809"):
+        DEFAULT.check_privacy(noisy=False)
+    Policy(without_privacy=True).check_privacy(noisy=False)
+    assert not DEFAULT.require_witness
+
+
 def test_a_home_without_a_policy_has_the_strict_one(tmp_path: Path) -> None:
     assert home(tmp_path) == DEFAULT
     assert not (tmp_path / "policy.toml").exists()
@@ -99,6 +107,8 @@ def test_a_changed_policy_holds_at_once(tmp_path: Path) -> None:
         'min_sites = "3"',
         "runs_per_study = 0",
         "runs_per_study = 1_000_001",
+        "without_privacy = 1",
+        'require_witness = "yes"',
         "modes = [",
         "x = 1\nx = 2",
     ],

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import math
+import re
 import struct
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ from wardround.client.ledger.export import as_csv, as_json, check_export
 from wardround.client.ledger.picture import picture
 from wardround.common.errors import WardroundError
 from wardround.common.privacy import pld
+from wardround.common.privacy.calibration import multiplier_for
+from wardround.common.privacy.mechanism import SampledGaussian
 from wardround.common.privacy.rdp import ORDERS, budget, rdp
 from wardround.common.privacy.witness import Bound
 
@@ -184,3 +187,17 @@ def test_a_picture_of_many_studies_and_of_none(tmp_path: Path) -> None:
         reserve(made, cohort([1]), run=f"r{number}", of=study(number), rounds=1)
         spend(made, cohort([1]), 1, run=f"r{number}")
     assert picture("north", 1e-5, moments(made.events(), made.state().cohorts, 100))
+
+
+def test_the_page_shows_what_the_program_computes(root: Path) -> None:
+    page = (root / "deploy" / "docs" / "ledger.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith(("| epsilon of", "| counts", "| five"))]
+    targets, *shown = [[float(cell) for cell in row.strip("| ").split("|")[1:]] for row in rows]
+    for column, target in enumerate(targets):
+        step = SampledGaussian(0.1, multiplier_for(0.1, 100, target, 1e-5))
+        costs = 100 * rdp(step, ORDERS)
+        enforced = [1.0 + float((times * costs - budget(1.0, 1e-5, ORDERS)).min()) for times in (1, 5)]
+        figures = [*enforced, pld.epsilon(step, 500, 1e-5)]
+        assert figures == pytest.approx([row[column] for row in shown], rel=0.01)
+    floor = float(re.findall(r"a limit below ([0-9.]+)", " ".join(page.split()))[0])
+    assert 0 < budget(floor, 1e-5, ORDERS).max() < 0.1

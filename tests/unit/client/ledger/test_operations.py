@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes.ledgers import MECHANISM, NOW, RUN, cohort, ledger, limited, reserve, spend, study
+import rfc8785
+from fakes.ledgers import MECHANISM, NOW, RUN, SECRET, cohort, ledger, limited, reserve, spend, study
 
+from wardround.client.ledger.accounts import accounts
 from wardround.client.ledger.cost import cost, enforced_epsilon, fits
-from wardround.client.ledger.events import Mechanism
+from wardround.client.ledger.events import START, Mechanism, chained
 from wardround.client.ledger.place import alone
+from wardround.client.ledger.store import new_file
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyRunId
 from wardround.common.privacy.mechanism import SampledGaussian
@@ -229,7 +232,7 @@ def test_a_limit_has_a_name_and_a_reason(tmp_path: Path, admin: str, reason: str
 def test_the_files_are_for_the_site_alone(tmp_path: Path) -> None:
     reserve(limited(tmp_path), ALL)
     names = {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()}
-    assert {"ledger.sqlite", "ledger.head", "ledger.lock"} <= set(names)
+    assert {"ledger.sqlite", "ledger.head", "ledger.lock", "ledger.turn"} <= set(names)
     assert set(names.values()) == {0o600}
 
 
@@ -286,3 +289,21 @@ def test_costs_add_up() -> None:
 def test_a_book_of_a_missing_folder_cannot_be_opened(tmp_path: Path) -> None:
     missing: Ledger = ledger(tmp_path / "nowhere")
     refused("WR-1813", missing.state)
+
+
+def test_a_ledger_keeps_the_orders_of_its_first_day(tmp_path: Path) -> None:
+    orders = (2.0, 5.0)
+    at = {"at": "2025-01-01T00:00:00Z", "kind": "opened", "site": "north", "secret": SECRET, "incarnation": "00" * 16}
+    with new_file(tmp_path / "ledger.sqlite") as file:  # as an earlier release made it
+        content = rfc8785.dumps({**at, "orders": list(orders)})
+        file.append(1, content, chained(START, content), None)
+    book = limited(tmp_path, 4.0)
+    cost_there, room = rdp(MECHANISM, orders), budget(4.0, 1e-5, orders)
+    most = max(rounds for rounds in range(500) if (rounds * 10 * cost_there <= room).any())
+    assert most != most_rounds(4.0)
+    refused("WR-1807", lambda: reserve(book, ALL, rounds=most + 1))
+    reserve(book, ALL, rounds=most)
+    spend(book, ALL, 1)
+    assert accounts(book.state()).committed == pytest.approx(
+        1.0 + float((most * 10 * cost_there - budget(1.0, 1e-5, orders)).min())
+    )
