@@ -17,6 +17,7 @@ from wardround.client.evaluate.patient_losses import patient_losses
 from wardround.client.secagg.terms import check_open, check_policy
 from wardround.client.spending import Spending
 from wardround.client.train.noisy import NoisySum, PatientGradients, train_noisily
+from wardround.client.train.preflight import check_gradients
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
 from wardround.common.privacy.plan import noise_plan
@@ -131,6 +132,7 @@ class NoisyRounds:
     def prepare(self, question: Prepare) -> Ready:
         """Check that the model can be trained patient by patient, and reserve the whole run's budget."""
         study = self._study(question)
+        check_gradients(study, self._hospital.device)
         Spending(self._hospital, study, question).reserve()
         return Ready(site=self._hospital.home.site)
 

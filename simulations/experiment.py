@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Protocol
 from wardround.client.data.checks import check_parts
 from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
-from wardround.client.train.per_sample import check_model
+from wardround.client.train.preflight import check_gradients
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import state_arrays
 from wardround.common.rounds.encodings import training_encoding
@@ -28,6 +28,7 @@ from wardround.simulations.sites.named import at_hospital
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wardround.client.train.device import Device
     from wardround.common.ids import SiteId
     from wardround.common.study import Study
     from wardround.simulations.grid import Handled
@@ -117,7 +118,7 @@ def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Prog
 
 def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
     device = choose_device(request.device)
-    check_model_of(request.study)
+    check_model_of(request.study, device)
     write_settings(run, request, workers=workers, device=device.description)
     scenario = request.scenario
     progress.stage("Hospitals: data checked and prepared", len(scenario.sites))
@@ -144,7 +145,7 @@ def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progres
     return results
 
 
-def check_model_of(study: Study) -> None:
+def check_model_of(study: Study, device: Device) -> None:
     """Refuse what cannot be trained or summed before images are read: the model, its bounds, gradients by patient.
 
     Raises:
@@ -152,7 +153,7 @@ def check_model_of(study: Study) -> None:
     """
     model = build_model(study, seed=0)
     if study.privacy is not None:
-        check_model(model)
+        check_gradients(study, device)
     if study.private:
         training_encoding(study, Layout.of(state_arrays(model)))
 

@@ -20,6 +20,7 @@ from wardround.client.secagg.masking import MaskSum
 from wardround.client.secagg.runs import erase_run, joining, run_files
 from wardround.client.secagg.terms import check_policy, check_private, check_session, terms
 from wardround.client.spending import Spending
+from wardround.client.train.preflight import check_gradients
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import encoding_of
 from wardround.common.secagg.context import RoundContext, SessionContext, digest_bytes
@@ -59,6 +60,8 @@ class PrivateRounds:
         """Step 1: make keys for the session on offer. The site counts as having joined the run."""
         study = self._study(question)
         check_session(SessionContext.decode(question.content), self._home.policy)
+        if study.privacy is not None:
+            check_gradients(study, self._hospital.device)
         Spending(self._hospital, study, question).reserve()
         with joining(self._home, question.study, question.run, self._random) as files:
             content = self._site(files, question, study).advertise(question.content)

@@ -27,6 +27,8 @@ def check_policy(study: Study, policy: Policy) -> None:
     policy.check_privacy(noisy=study.privacy is not None and study.privacy.noisy)
     if study.private:
         policy.check_strength(study.secure.strength)
+    if study.distributed:  # its noise is shared among the sites that do not collude by the study's own k
+        policy.check_colluding(study.colluding, sites=len(study.sites))
 
 
 def check_private(study: Study) -> None:

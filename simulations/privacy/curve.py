@@ -97,7 +97,7 @@ def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progres
 def _draw(request: CurveRequest, folder: Path, workers: int, progress: Progress) -> Curves:
     scenario, points = request.scenario, request.points
     for point in points:
-        check_model_of(point.study)
+        check_model_of(point.study, choose_device(request.device))
     hospitals = _hospitals(request, folder, progress)
     jobs = list(_jobs(request, points, hospitals, folder))
     progress.jobs(jobs)
