@@ -161,9 +161,9 @@ def compare(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="aggregation, secagg or simulation.")], as_json: JsonFlag = False
+    name: Annotated[str, typer.Argument(help="aggregation, dp, secagg or simulation.")], as_json: JsonFlag = False
 ) -> None:
-    """Measure wardround against Flower on this machine, in turn, with one thread each."""
+    """Measure wardround against its peers on this machine, in turn, with one thread each."""
     from wardround.simulations.bench.catalogue import run_bench
     from wardround.simulations.bench.show import show_bench
 
@@ -176,27 +176,74 @@ def bench(
 
 @app.command()
 def attack(
-    name: Annotated[str, typer.Argument(help="secagg: a malicious coordinator against the secure sum.")],
+    name: Annotated[
+        str,
+        typer.Argument(
+            help="secagg: a malicious coordinator against the secure sum; leakage: attacks on a promise to patients."
+        ),
+    ],
+    target: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="leakage: a study file or scenario with a privacy table, or the folder of a finished run; default: a "
+            "toy that promises epsilon 3.",
+        ),
+    ] = None,
     case: Annotated[
-        list[str] | None, typer.Option(help="One attack by its name; may be repeated; default: all.")
+        list[str] | None, typer.Option(help="secagg: one attack by its name; may be repeated; default: all.")
     ] = None,
     sites: Annotated[
-        list[int] | None, typer.Option(min=3, max=50, help="3, 5, 10 or 50 sites; may be repeated; default: all four.")
+        list[int] | None,
+        typer.Option(min=3, max=50, help="secagg: 3, 5, 10 or 50 sites; may be repeated; default: all four."),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="leakage: change a field: section.field=value; may be repeated."),
+    ] = None,
+    data: DataOption = None,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="leakage: audits with a thousand canaries each.")] = 5,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="leakage: toys alone; no run is trained and no network inverted.")
+    ] = False,
+    without_privacy: Annotated[
+        bool, typer.Option("--without-privacy", help="leakage: without the study's noise, which has to fail.")
+    ] = False,
+    workers: WorkersOption = None,
     out: Annotated[Path | None, typer.Option(help="Folder of the transcripts; default: runs/attack-<number>.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
-    """Attack wardround's own protections: each attack must be refused, and succeed once its rules are off."""
-    from wardround.simulations.attacks.command import run_attack
+    """Attack wardround's own protections: each attack must get nowhere, and succeed once its rules or noise are off."""
+    from wardround.simulations.attacks.command import run_attack, watching
+    from wardround.simulations.attacks.leakage.results import NAME
     from wardround.simulations.attacks.show import show_attack
     from wardround.simulations.run_folder import free_folder
 
-    report = run_attack(name, out or free_folder(Path("runs"), "attack"), case or [], sites or [], quiet=as_json)
+    of_leakage = bool(target or settings or quick or without_privacy)
+    if (of_leakage and name != NAME) or ((case or sites) and name == NAME):
+        raise typer.BadParameter("--case and --sites are for secagg; a study, --set, --quick and the like for leakage")
+    folder = out or free_folder(Path("runs"), "attack")
+    if name == NAME:
+        from wardround.simulations.attacks.leakage.command import Wanted, run_leakage
+        from wardround.simulations.attacks.leakage.show import show_leakage
+
+        side_by_side = workers or os.cpu_count() or 1
+        wanted = Wanted(target, settings or (), data, seeds, quick, without_privacy, side_by_side)
+        with watching(quiet=as_json) as watch:
+            found = run_leakage(wanted, folder, watch)
+        _end_attack(found.model_dump_json(), lambda: show_leakage(found), holds=found.passed, as_json=as_json)
+        return
+    report = run_attack(name, folder, case or [], sites or [], quiet=as_json)
+    holds = report.holds and bool(report.cases)
+    _end_attack(report.model_dump_json(), lambda: show_attack(report), holds=holds, as_json=as_json)
+
+
+def _end_attack(document: str, show: Callable[[], None], *, holds: bool, as_json: bool) -> None:
     if as_json:
-        typer.echo(report.model_dump_json())
+        typer.echo(document)
     else:
-        show_attack(report)
-    if not report.holds or not report.cases:
+        show()
+    if not holds:
         raise typer.Exit(1)
 
 

@@ -80,6 +80,11 @@ class Errors:
         """The same attack as one that says who is not in."""
         return Errors(1 - self.alarms, 1 - self.hits)
 
+    @property
+    def words(self) -> str:
+        """For people."""
+        return f"hits at least {self.hits:.3f}, false alarms at most {self.alarms:.3g}"
+
 
 def clopper_pearson(successes: int, trials: int, failure: float) -> tuple[float, float]:
     """Lower and upper bound of a probability, each wrong with probability ``failure`` at most.

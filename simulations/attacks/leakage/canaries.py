@@ -15,12 +15,12 @@ Canaries are orthogonal, so their scores are independent of each other.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wardround.simulations.attacks.leakage.bounds import Promise, any_epsilon, gaussian_epsilon, refutes
+from wardround.simulations.attacks.leakage.bounds import any_epsilon
+from wardround.simulations.attacks.leakage.finding import Finding
 from wardround.simulations.attacks.leakage.release import observe
 from wardround.simulations.attacks.leakage.scores import Scores, surest_errors, tight_errors
 from wardround.simulations.attacks.leakage.toys import PIXELS, SIDE, linear_model, patients_of
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from wardround.client.data.prepare import PreparedSet
     from wardround.common.study import Study
+    from wardround.simulations.attacks.leakage.bounds import Promise
 
 CANARIES: Final = 1000
 
@@ -80,25 +81,11 @@ def likelihood_ratios(sums: Iterable[NDArray[np.float64]], promise: Promise, can
     return found
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    """What audits say about a promise.
-
-    Args:
-        any_epsilon: Lower bound that holds for any mechanism: the largest of the single audits' and of all together.
-        epsilon: Lower bound for sampled Gaussian noise, all audits together.
-        within: Whether nothing was found that the promise excludes.
-    """
-
-    any_epsilon: float
-    epsilon: float
-    within: bool
-
-
-def judge(runs: Sequence[Scores], promise: Promise) -> Verdict:
-    """Compare audits with what was promised."""
+def audits(runs: Sequence[Scores], delta: float) -> Finding:
+    """What several audits found: the best single bound, and the errors of all together."""
     together = Scores.joined(runs)
-    bounds = [any_epsilon(surest_errors(found, promise.delta), promise.delta) for found in (*runs, together)]
+    bounds = [any_epsilon(surest_errors(found, delta), delta) for found in (*runs, together)]
     errors = tight_errors(together)
-    within = max(bounds) <= promise.epsilon and not refutes(errors, promise.step, promise.steps)
-    return Verdict(max(bounds), gaussian_epsilon(errors, promise), within)
+    words = f"{len(runs)} x {len(together.scores) // len(runs)} canaries, {errors.words}"
+    record = {"runs": [{"present": run.present.tolist(), "scores": run.scores.tolist()} for run in runs]}
+    return Finding(len(together.scores), errors, max(bounds), words, record)

@@ -50,14 +50,17 @@ class Observed:
     sites: tuple[PatientGradients, ...]
     limit: int
 
-    def sums(self, steps: int | None = None) -> Iterator[NDArray[np.float64]]:
-        """The noisy sums of steps one after the other, in units of the clipping norm, ``[P]``.
-
-        Args:
-            steps: How many; all that the study has where it is None.
-        """
-        for _ in range(self.plan.steps if steps is None else steps):
+    def sums(self) -> Iterator[NDArray[np.float64]]:
+        """The noisy sums of all steps of the study one after the other, in units of the clipping norm, ``[P]``."""
+        for _ in range(self.plan.steps):
             yield self.step() / self.plan.lattice.clip
+
+    def mean_sum(self) -> NDArray[np.float64]:
+        """Their mean."""
+        total = np.zeros(self.plan.lattice.values)
+        for found in self.sums():
+            total += found
+        return total / self.plan.steps
 
     def step(self) -> NDArray[np.float64]:
         """One noisy sum, in units of the gradient, ``[P]``."""

@@ -37,7 +37,7 @@ DEFAULT: Final[dict[str, Any]] = {
     "sites": ["one"],
     "task": {"kind": "classification", "target": "binary", "labels": ["abnormal"], "dimensions": 2},
     "input": {"size": (SIDE, SIDE)},
-    "model": {"name": "small_cnn", "parameters": {"widths": (8,)}},
+    "model": {"name": "small_cnn", "parameters": {"widths": (32, 64)}},
     "training": {"rounds": 40, "epochs": 1, "batch_size": 512, "optimizer": "sgd", "momentum": 0.0, "loss": "bce"},
     "privacy": {"trust": "local", "epsilon": 3.0, "patients": 1000, "rate": 0.25},
     "aggregation": {"weights": "equal"},
@@ -66,15 +66,15 @@ def toy_study(study: Study | None = None, *, noise: bool = True) -> Study:
         given = study.model_dump(mode="json", by_alias=True)
         fields |= {name: given[name] for name in _TAKEN_OVER}
         fields["training"] |= {"rounds": study.training.rounds}
-        fields["privacy"] |= {"images_per_patient": 1, "augmentations": 1}
+        fields["privacy"] |= {"images_per_patient": 1, "augmentations": 1, "validation": None}
     toy = build_study(fields)
     return toy if noise else without_noise(toy)
 
 
 def without_noise(study: Study) -> Study:
-    """The same study with patients drawn and gradients clipped, and no noise."""
+    """The same study with patients drawn and gradients clipped, no noise, and nothing else that is paid for."""
     fields = study.model_dump(mode="json", by_alias=True)
-    fields["privacy"] |= {"epsilon": "infinite", "noise_multiplier": None}
+    fields["privacy"] |= {"epsilon": "infinite", "noise_multiplier": None, "validation": None}
     return build_study(fields)
 
 
@@ -89,7 +89,7 @@ def promise_of(study: Study) -> Promise:
 
 def _with_reference(study: Study) -> Study:
     fields = study.model_dump(mode="json", by_alias=True)
-    fields["privacy"] |= {"epsilon": REFERENCE, "noise_multiplier": None}
+    fields["privacy"] |= {"epsilon": REFERENCE, "noise_multiplier": None, "validation": None}
     return build_study(fields)
 
 

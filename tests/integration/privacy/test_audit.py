@@ -15,8 +15,15 @@ from fakes.seeded_bugs import HalfNoise, ImageLevel, MakeStep, NoNoise, Step, br
 from scipy import stats
 
 from wardround.common.privacy import pld
-from wardround.simulations.attacks.leakage.bounds import FAILURE, any_epsilon, clopper_pearson, refutes
-from wardround.simulations.attacks.leakage.canaries import audit, judge, likelihood_ratios
+from wardround.simulations.attacks.leakage.bounds import (
+    FAILURE,
+    any_epsilon,
+    clopper_pearson,
+    gaussian_epsilon,
+    refutes,
+)
+from wardround.simulations.attacks.leakage.canaries import audit, audits, likelihood_ratios
+from wardround.simulations.attacks.leakage.finding import within
 from wardround.simulations.attacks.leakage.scores import Scores, surest_errors, tight_errors
 from wardround.simulations.attacks.leakage.toys import promise_of, toy_study, without_noise
 
@@ -81,12 +88,12 @@ def test_the_promise_is_kept_and_without_noise_it_is_not() -> None:
 def test_twenty_seeds_of_a_thousand_canaries() -> None:
     runs = seeds(STUDY, 20)
     assert sum(bound <= CLAIM for bound in epsilons(runs)) == 20
-    verdict = judge(runs, PROMISE)
-    assert verdict.within
-    assert 1.5 < verdict.epsilon <= CLAIM  # close enough to the claim to mean something
+    finding = audits(runs, PROMISE.delta)
+    assert within(finding, PROMISE)
+    assert 1.5 < gaussian_epsilon(finding.errors, PROMISE) <= CLAIM  # close enough to the claim to mean something
     controls = seeds(without_noise(STUDY), 20)
     assert sum(bound > CLAIM for bound in epsilons(controls)) == 20
-    assert not judge(controls, PROMISE).within
+    assert not within(audits(controls, PROMISE.delta), PROMISE)
 
 
 def test_half_of_the_promised_noise_is_seen() -> None:
