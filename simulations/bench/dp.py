@@ -35,7 +35,6 @@ REMARKS: Final = (
         "backward, optimizer, in channels-last memory, as a site trains. The peers' noise comes from PyTorch's "
         "generator, which costs less than ours and can be seeded."
     ),
-    "Noise is drawn once a step here, for a batch of a few patients; a study draws it once for all patients of a step.",
     "peak_vs_nonprivate: processes of their own; most memory beyond what they had before the first step.",
     "float64_error_vs_loop: three patients with two images each against one backward pass for each patient.",
 )
@@ -83,7 +82,11 @@ def bench_dp(sizes: DpSizes | None = None) -> BenchReport:
         "error": measure_in_child("dp", {"what": "error", "models": dict(sizes.exact)}),
     }
     machine["settings"] = asdict(sizes)
-    machine["remarks"] = [*REMARKS, *([] if find_spec("opacus") is not None else [NO_PEER])]
+    machine["remarks"] = [
+        *REMARKS,
+        noise_alone(found["seconds"]),
+        *([] if find_spec("opacus") is not None else [NO_PEER]),
+    ]
     return BenchReport(bench="dp", machine=machine, rows=dp_rows(sizes, found))
 
 
@@ -118,6 +121,12 @@ def _against_peer(case: str, peer: str, seconds: Mapping[str, list[float]]) -> R
     )
 
 
+def noise_alone(seconds: Mapping[str, Mapping[str, list[float]]]) -> str:
+    """What of our steps is lattice and noise, which a study pays once a step for all drawn patients."""
+    parts = ", ".join(f"{case} {median(taken['noise']):.3g} s" for case, taken in seconds.items())
+    return f"Of our steps, lattice and noise alone: {parts}; a study pays it once a step, for all drawn patients."
+
+
 def _exactness(error: float) -> Row:
     return Row(
         quantity="float64_error_vs_loop",
@@ -134,9 +143,9 @@ def _exactness(error: float) -> Row:
 def _cases(sizes: DpSizes) -> dict[str, tuple[str, int, tuple[int, ...], list[str]]]:
     """What is measured: the peers on the first volumes only."""
     first = next(iter(sizes.volumes))
-    both = ["nonprivate", "ours"]
+    always = ["nonprivate", "ours", "noise"]
     return {
-        case: (*what, both + (list(PEERS) if case == first else []))
+        case: (*what, always + (list(PEERS) if case == first else []))
         for case, what in {**sizes.volumes, **sizes.images}.items()
     }
 

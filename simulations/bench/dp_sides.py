@@ -12,7 +12,7 @@ import torch
 
 from wardround.client.train.per_sample import PerSample
 from wardround.simulations.bench.dp_peers import functorch, ghost, hooks
-from wardround.simulations.bench.dp_steps import build, draw_batch, loss_of, ours, plain
+from wardround.simulations.bench.dp_steps import build, draw_batch, loss_of, noise, ours, plain
 from wardround.simulations.bench.secagg_sides import one_core
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ MULTIPLIER: Final = 1.0
 SIDES: Final[Mapping[str, Side]] = {
     "ours": ours,
     "nonprivate": plain,
+    "noise": noise,
     "hooks": hooks,
     "ghost": ghost,
     "functorch": functorch,
@@ -112,7 +113,7 @@ def _parts(copies: int) -> list[slice]:
     return [slice(unit * copies, (unit + 1) * copies) for unit in range(EXACTNESS_UNITS)]
 
 
-def _step(side: str, name: str, units: int, size: tuple[int, ...]) -> Callable[[], None]:
+def _step(side: str, name: str, units: int, size: tuple[int, ...]) -> Callable[[], object]:
     images, targets = draw_batch(name, units, size)
     return SIDES[side](build(name, size), images, targets, loss_of(name), MULTIPLIER)
 

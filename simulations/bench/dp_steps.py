@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
 import torch
 
 from wardround.client.train.device import choose_device
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from wardround.client.train.losses import Loss
 
-    Side = Callable[[nn.Module, Tensor, Tensor, Loss, float], Callable[[], None]]
+    Side = Callable[[nn.Module, Tensor, Tensor, Loss, float], Callable[[], object]]
     """Model, images, targets, loss and noise multiplier to a step, as a call."""
 
 CLIP: Final = 1.0
@@ -89,7 +90,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
     images = images.contiguous(memory_format=channels_last(images.ndim))
     optimizer = torch.optim.SGD(model.parameters(), RATE)
     recorder = PerSample(model)
-    lattice = Lattice(CLIP, sum(parameter.numel() for parameter in model.parameters()))
+    lattice = Lattice(CLIP, sum(_sizes(model)))
     deviation = lattice.deviation(multiplier)
 
     def step() -> None:
@@ -105,6 +106,15 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
         optimizer.zero_grad(set_to_none=True)
 
     return step
+
+
+def noise(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multiplier: float) -> Callable[[], object]:
+    """The part of our step that does not grow with the patients: lattice and noise."""
+    del images, targets, loss
+    total = np.zeros(sum(_sizes(model)))
+    lattice = Lattice(CLIP, total.size)
+    deviation = lattice.deviation(multiplier)
+    return lambda: lattice.privatise(total, deviation=deviation, random=os.urandom)
 
 
 def _sizes(model: nn.Module) -> list[int]:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 BLOCK: Final = 1 << 14
 """Values of each unit that are converted to float64 at a time, so that they stay in the processor's cache."""
 
+GPU_BLOCK: Final = 1 << 20
+"""The same on a GPU, where every block costs the start of a kernel."""
+
 MANY: Final = 20
 """How many multiplications of the small matrices cost as much as writing one value of a gradient and reading it."""
 
@@ -60,7 +63,7 @@ class Written(Contribution):
         """Block by block."""
         rows = self._gradients.reshape(len(self._gradients), -1)
         total = rows.new_zeros(len(rows), dtype=torch.float64)
-        for block in torch.split(rows, BLOCK, 1):
+        for block in torch.split(rows, _block(rows), 1):
             exact = block.double()
             total += torch.linalg.vecdot(exact, exact)
         return total
@@ -70,13 +73,17 @@ class Written(Contribution):
         units, *shape = self._gradients.shape
         rows, factors = _taking_part(factors, self._gradients.reshape(units, -1))
         total = rows.new_empty(rows.shape[1], dtype=torch.float64)
-        for into, block in zip(torch.split(total, BLOCK), torch.split(rows, BLOCK, 1), strict=True):
+        for into, block in zip(torch.split(total, _block(rows)), torch.split(rows, _block(rows), 1), strict=True):
             torch.mv(block.double().t(), factors, out=into)
         return total.view(shape)
 
     def written_out(self) -> Tensor:
         """As they are."""
         return self._gradients
+
+
+def _block(rows: Tensor) -> int:
+    return BLOCK if rows.device.type == "cpu" else GPU_BLOCK
 
 
 class Product(Contribution):

@@ -33,8 +33,12 @@ SPATIAL: dict[type[nn.Module], int] = {
 }
 
 
-def _convolved(inputs: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Any, ...]) -> Tensor:
-    return arrange(torch.ops.aten.convolution(arrange(inputs), arrange(weight), bias, *settings))
+def _convolved(
+    inputs: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Any, ...]
+) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    """Output, and what the backward pass needs, arranged once for both passes."""
+    inputs, weight = arrange(inputs), arrange(weight)
+    return arrange(torch.ops.aten.convolution(inputs, weight, bias, *settings)), (inputs, weight)
 
 
 class Convolution(SimpleLayer):
@@ -67,7 +71,7 @@ class Convolution(SimpleLayer):
         weight, bias = parameters
         weight = cast("Tensor", weight)
         settings = (layer.stride, _padding(layer), layer.dilation, False, layer.output_padding, layer.groups)
-        return _convolved(inputs, weight, bias, settings), (inputs, weight)
+        return _convolved(inputs, weight, bias, settings)
 
     def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
         """Input by the batch, weight and bias by the unit."""
@@ -101,7 +105,7 @@ class TransposedConvolution(SimpleLayer):
         weight, bias = parameters
         weight = cast("Tensor", weight)
         settings = (layer.stride, layer.padding, layer.dilation, True, options[0], layer.groups)
-        return _convolved(inputs, weight, bias, settings), (inputs, weight)
+        return _convolved(inputs, weight, bias, settings)
 
     def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
         """Input by the batch, weight and bias by the unit."""

@@ -9,7 +9,7 @@ import torch
 
 from wardround.common.models.catalogue import BUILT_IN
 from wardround.simulations.bench.catalogue import BENCHES
-from wardround.simulations.bench.dp import DpSizes, bench_dp, dp_rows
+from wardround.simulations.bench.dp import DpSizes, bench_dp, dp_rows, noise_alone
 from wardround.simulations.bench.dp_sides import OPACUS, SIDES, error, present, steps
 from wardround.simulations.bench.dp_steps import CLIP, RATE, build, draw_batch, loss_of
 
@@ -95,6 +95,11 @@ def test_without_opacus_its_rows_are_empty(found: dict[str, Any]) -> None:
     assert rows["step_functorch_48"].holds is True
 
 
+def test_the_part_of_the_noise_is_told() -> None:
+    said = noise_alone({"48": {"noise": [0.01, 0.5, 0.0]}, "resnet18": {"noise": [0.9]}})
+    assert "48 0.01 s, resnet18 0.9 s;" in said
+
+
 def test_every_model_of_the_catalogue_is_held_against_the_loop() -> None:
     assert set(DpSizes().exact) == set(BUILT_IN)
     assert BENCHES["dp"] is bench_dp
@@ -102,7 +107,7 @@ def test_every_model_of_the_catalogue_is_held_against_the_loop() -> None:
 
 @pytest.mark.filterwarnings("ignore")
 def test_steps_and_error_are_measured() -> None:
-    sides = ["nonprivate", "ours", *OPACUS, "functorch"]
+    sides = ["nonprivate", "ours", "noise", *OPACUS, "functorch"]
     assert present(sides) == sides
     seconds = steps({"cases": {"8": (*SMALL, sides)}, "repeats": 2})["8"]
     assert {side: len(taken) for side, taken in seconds.items()} == dict.fromkeys(sides, 2)
