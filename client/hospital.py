@@ -17,7 +17,7 @@ from wardround.client.data.pool import SiteData, open_site_data
 from wardround.client.evaluate.scores import CaseRow, ValidationSummary, case_rows, validation_summary
 from wardround.client.secagg.terms import check_open, check_policy, check_unpromised
 from wardround.client.spending import Spending
-from wardround.client.train.device import choose_device, set_threads
+from wardround.client.train.device import choose_device, keep_freed_memory, set_threads
 from wardround.client.train.local import place_model, train
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
@@ -112,6 +112,7 @@ class Hospital:
         self._last: LastRound | None = None
         self.last_noisy: LastNoisyRound | None = None
         set_threads(home.settings.threads)
+        keep_freed_memory()
         self.device = choose_device(home.settings.device)
 
     def describe(self, question: Describe) -> Description:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import platform
 import re
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import torch
 
@@ -15,6 +16,10 @@ from wardround.common.errors import WardroundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from contextlib import AbstractContextManager
+
+
+_KEEP: Final = {-3: 1 << 30, -1: (1 << 31) - 1}
+"""Values of M_MMAP_THRESHOLD and M_TRIM_THRESHOLD of mallopt(3), bytes: larger blocks are mapped, more is trimmed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +88,18 @@ def set_threads(threads: int) -> None:
     if threads < 1:
         raise ValueError("at least one thread is needed")
     torch.set_num_threads(threads)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that tensors leave, where the C library can be told so (GNU/Linux).
+
+    Otherwise every batch's large tensors are handed back to the kernel and asked for again, page by page: in small
+    models as much time as the arithmetic. What is kept is what the largest batch needed.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)  # macOS and musl have none
+    if mallopt is not None:
+        for option, value in _KEEP.items():
+            mallopt(option, value)
 
 
 @contextmanager
