@@ -159,7 +159,9 @@ class Privacy(Row):
         spent_epsilon: What these steps cost, by privacy loss distributions; None where there is no noise.
         filter_epsilon: What they cost by the rule that the ledger enforces, a Renyi filter; never less.
         all_runs_epsilon: What all ``runs`` together cost: who publishes them all has spent this.
-        validation_epsilon: What was paid for validation; None: nothing, so none was sent.
+        validation_epsilon: What validation patients, who are others, are promised for the losses that leave; None:
+            nothing is paid for, so none was sent.
+        validation_spent_epsilon: What their part of the ledger says of the run that cost most.
         not_sent: What was not paid for, and so not sent.
     """
 
@@ -181,6 +183,7 @@ class Privacy(Row):
     filter_epsilon: float | None = None
     all_runs_epsilon: float | None = None
     validation_epsilon: float | None = None
+    validation_spent_epsilon: float | None = None
     not_sent: list[NotSent] = Field(default_factory=list)
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 LIBRARIES: Final = ("wardround", "flwr", "torch", "monai", "numpy", "scipy", "scikit-learn", "pandas")
 
 
+_WORK: Final = "every arm consumes the same number of training samples"
+_WORK_PROMISED: Final = "every arm takes the same number of steps, with the same sampling rate"
+
+
 class RunRequest(BaseModel):
     """What a run was asked for; a run folder belongs to exactly one request."""
 
@@ -107,7 +111,7 @@ def write_settings(run: Path, request: RunRequest, *, workers: int, device: str)
         "seeds": list(request.seeds),
         "folds": request.folds,
         "faults": [fault.model_dump() for fault in request.faults],
-        "equal_work": "every arm consumes the same number of training samples",
+        "equal_work": _WORK if request.study.privacy is None else _WORK_PROMISED,
     }
     write_atomically(run / "settings.json", json.dumps(settings, indent=1).encode())
 

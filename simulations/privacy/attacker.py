@@ -10,14 +10,12 @@ well: that is what the noise does, where a single pair is what was promised. Add
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 import numpy as np
 
 from wardround.common.privacy import pld
-
-if TYPE_CHECKING:
-    from wardround.common.privacy.mechanism import SampledGaussian
+from wardround.common.privacy.mechanism import SampledGaussian
 
 _PAIRS: Final = 40
 _FURTHEST: Final = 30.0
@@ -64,26 +62,36 @@ def success_of_steps(step: SampledGaussian, steps: int) -> float:
     return success(0.0, pld.delta(step, steps, 0.0))
 
 
-def epsilon_of_two(step: SampledGaussian, steps: int, delta: float) -> float | None:
-    """Epsilon at ``delta`` of a person who is a patient of two hospitals of the study.
+def epsilon_of_two(step: SampledGaussian, steps: int, delta: float) -> float:
+    """Epsilon at ``delta`` of a person who is a patient of two hospitals whose sums are one; infinite without noise.
 
-    Group privacy with the whole curve of pairs: e is kept at d for one, so 2 e at ``(1 + exp(e)) d`` for two (Dwork and
-    Roth 2014, theorem 2.2, for approximate differential privacy), also where both are in one sum.
+    The smaller of two bounds:
 
-    Returns:
-        The smallest such epsilon up to :data:`_FURTHEST` for one; None where there is none.
+    * Group privacy with the whole curve of pairs: e is kept at d for one, so 2 e at ``(1 + exp(e)) d`` for two (Dwork
+      and Roth 2014, theorem 2.2, for approximate differential privacy).
+    * One mechanism for both: some record of the person is drawn with probability ``1 - (1 - q)^2``, and then moves the
+      sum by two sensitivities at most. Hockey-stick divergences are jointly convex and grow with the shift of a
+      Gaussian, so the worst is that it always moves by two: a sampled Gaussian with half the multiplier.
     """
+    either = SampledGaussian(1 - (1 - step.rate) ** 2, step.multiplier / 2)
+    return min(2 * _epsilon_in_a_group(step, steps, delta), pld.epsilon(either, steps, delta))
+
+
+def _epsilon_in_a_group(step: SampledGaussian, steps: int, delta: float) -> float:
+    """The smallest e, to a thousandth, of which ``(1 + exp(e)) delta(e)`` is within ``delta``; infinite for none."""
 
     def kept(epsilon: float) -> bool:
         return (1 + math.exp(epsilon)) * pld.delta(step, steps, epsilon) <= delta
 
-    low, high = 0.0, _FURTHEST
-    if not kept(high):
-        return None
+    # Not by bisection from the far end: there the smallest delta that can be computed is too large for the factor.
+    high = next((float(e) for e in np.arange(0.5, _FURTHEST + 0.5, 0.5) if kept(float(e))), math.inf)
+    if math.isinf(high):
+        return high
+    low = high - 0.5
     while high - low > _CLOSE:
         middle = (low + high) / 2
         low, high = (low, middle) if kept(middle) else (middle, high)
-    return 2 * high
+    return high
 
 
 def _grid() -> list[float]:

@@ -77,7 +77,6 @@ def _audit() -> Question:
 
 def _unprotected(facts: Facts) -> Question:
     two = facts.two_hospitals
-    second = "has no useful bound in this study" if two is None else f"has epsilon {at_most(two)}"
     crafted = (
         "The coordinator may send crafted models. They make the most of what the noise lets through, and no more than "
         "epsilon allows."
@@ -86,7 +85,7 @@ def _unprotected(facts: Facts) -> Question:
         "not-protected",
         "What is not protected?",
         (
-            f"Whoever is a patient of two of the hospitals {second}.",
+            f"Whoever is a patient of two of the hospitals has epsilon {at_most(two)}.",
             f"Epsilon {number(facts.promise.promised or 0)} was chosen by people; whatever it allows, it allows.",
             crafted,
             (

@@ -39,18 +39,13 @@ def _unit(facts: Facts) -> Question:
 
 def _two_hospitals(facts: Facts) -> Question:
     two = facts.two_hospitals
-    words = (
-        "No useful bound was found for this study."
-        if two is None
-        else f"Together they have epsilon {at_most(two)} at most, at the same delta."
-    )
     return Question(
         "two-hospitals",
         "What about somebody whom two of the hospitals treat?",
         (
             (
                 f"Hospitals do not compare their patients, so nobody knows that it is the same person, and both "
-                f"promises are used up. {words}"
+                f"promises are used up. Together they have epsilon {at_most(two)} at most, at the same delta."
             ),
         ),
         {"epsilon_of_two_hospitals": two},

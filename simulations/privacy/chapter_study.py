@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy.leaving import NOT_SENT, leaving
+from wardround.simulations.privacy.leaving import leaving, not_sent
 from wardround.simulations.privacy.question import Question, at_most, count, number, share
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def questions(facts: Facts, spent: Sequence[Privacy]) -> tuple[Question, ...]:
     """Of a study with a finite epsilon; what was spent is told after a run only."""
-    first = (_accounting(facts), _studies(facts), _leaves(facts), _stays(), _others(facts))
+    first = (_accounting(facts), _studies(facts), _leaves(facts), _stays(facts), _others(facts), _validation(facts))
     return (*first, *((_spent(spent),) if any(row.spent_steps is not None for row in spent) else ()))
 
 
@@ -78,8 +78,8 @@ def _leaves(facts: Facts) -> Question:
     )
 
 
-def _stays() -> Question:
-    stays = "; ".join(f"{entry.what} ({entry.why})" for entry in NOT_SENT)
+def _stays(facts: Facts) -> Question:
+    stays = "; ".join(f"{entry.what} ({entry.why})" for entry in not_sent(facts.study))
     return Question("stays", "What does not leave, and why?", (f"These are not sent: {stays}.",))
 
 
@@ -87,17 +87,37 @@ def _others(facts: Facts) -> Question:
     split = facts.study.split
     return Question(
         "test-patients",
-        "Are test and validation patients protected?",
+        "Are test patients protected?",
         (
             (
                 f"They are outside the promise, and nothing is trained on them: {share(split.test)} of a hospital's "
-                f"patients for tests, {share(split.validation)} for validation, which studies with a promise do not "
-                "use. Scores of single test patients stay at their hospital. If a hospital publishes how well the "
-                "model does on its test patients, that number has no noise: it is the hospital's own decision, and "
-                "not part of epsilon."
+                "patients. Scores of single test patients stay at their hospital. If a hospital publishes how well the "
+                "model does on its test patients, that number has no noise: it is the hospital's own decision, and not "
+                "part of epsilon."
             ),
         ),
-        {"test": split.test, "validation": split.validation},
+        {"test": split.test},
+    )
+
+
+def _validation(facts: Facts) -> Question:
+    split, promise = facts.study.split, facts.promise
+    paid = promise.validation
+    words = (
+        "Their images are not used, and nothing about them leaves."
+        if paid is None
+        else (
+            f"Nothing is trained on them. Their mean loss leaves {count(paid.times, 'time')}, with noise of multiplier "
+            f"{number(paid.step.multiplier)}, and no patient counts for more than {number(paid.loss_cap)}. They are "
+            f"promised epsilon {number(paid.epsilon)} at delta {number(promise.delta)} for it, in the same ledgers; "
+            "being others than the training patients, they pay for nothing else."
+        )
+    )
+    return Question(
+        "validation-patients",
+        "Are validation patients protected?",
+        (f"{share(split.validation)} of a hospital's patients are kept for validation. {words}",),
+        {"validation": split.validation, "validation_epsilon": None if paid is None else paid.epsilon},
     )
 
 

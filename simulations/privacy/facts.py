@@ -100,13 +100,11 @@ class Facts:
         return filter_epsilon(self.study, self.plan.steps)
 
     @cached_property
-    def two_hospitals(self) -> float | None:
-        """Epsilon of a patient of two hospitals; None where no useful one was found.
+    def two_hospitals(self) -> float:
+        """Epsilon of a patient of two hospitals.
 
         With trust model ``local`` two hospitals are two mechanisms with noise of their own, which compose.
         """
-        if not self.promise.noisy:
-            return None
         if self.study.distributed:
             return attacker.epsilon_of_two(self.step, self.plan.steps, self.promise.delta)
         return pld.epsilon(self.step, 2 * self.plan.steps, self.promise.delta)

@@ -9,20 +9,41 @@ from wardround.simulations.results import NotSent
 if TYPE_CHECKING:
     from wardround.common.study import Study
 
-_UNPAID: Final = "not paid for: the budget is for the updates alone"
+_UNPAID: Final = "not paid for, the budget is for the updates alone"
+_NO_MORE: Final = "not paid for, the validation patients' budget is for the loss alone"
 
-NOT_SENT: Final = (
-    NotSent(what="training loss", why=_UNPAID),
-    NotSent(what="validation loss and metrics", why=_UNPAID),
-    NotSent(what="numbers of patients, images and classes", why=f"{_UNPAID}; denominators are public numbers"),
-    NotSent(what="training time", why=_UNPAID),
-    NotSent(what="scores of test patients", why="test patients are outside the promise; their scores stay"),
-)
-"""None of these leaves a hospital; in a simulation the scores are read where they lie."""
+
+def not_sent(study: Study) -> tuple[NotSent, ...]:
+    """What does not leave a hospital in a study with a promise; in a simulation scores are read where they lie."""
+    unpaid = NotSent(what="validation loss and metrics", why=_UNPAID)
+    return (
+        NotSent(what="training loss", why=_UNPAID),
+        unpaid if study.promise.validation is None else NotSent(what="validation metrics", why=_NO_MORE),
+        NotSent(what="numbers of patients, images and classes", why=f"{_UNPAID}; denominators are public numbers"),
+        NotSent(what="training time", why=_UNPAID),
+        NotSent(what="scores of test patients", why="test patients are outside the promise; their scores stay"),
+    )
 
 
 def leaving(study: Study) -> tuple[str, ...]:
     """What the hospitals of a study with a promise send, in words."""
+    return (*_updates(study), *_losses(study))
+
+
+def _losses(study: Study) -> tuple[str, ...]:
+    paid = study.promise.validation
+    if paid is None:
+        return ()
+    masked = ", masked" if study.private else ""
+    return (
+        (
+            f"in {paid.times} of the rounds, the sum of the validation patients' losses, each counted up to "
+            f"{paid.loss_cap:g}, with noise that they pay for{masked}"
+        ),
+    )
+
+
+def _updates(study: Study) -> tuple[str, ...]:
     if study.distributed:
         return (
             (

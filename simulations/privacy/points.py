@@ -46,7 +46,7 @@ def curve_points(
 
     All points take the same number of steps. Where trust model ``distributed``, which takes one step a round, is made
     of a study with several local steps, it has so many times more rounds. Its sums are secure; the others are open. The
-    noise is solved anew for each epsilon.
+    noise is solved anew for each epsilon, and no losses of validation patients are sent.
 
     Args:
         study: With a promise.
@@ -123,7 +123,7 @@ def _promised(study: Study, trust: Trust, epsilon: Epsilon) -> Point:
     private = trust == "distributed"
     steps = promise.local_steps if private else 1
     fields["training"] |= {"rounds": study.training.rounds * steps}
-    fields["privacy"] |= {"trust": trust, "epsilon": epsilon, "noise_multiplier": None}
+    fields["privacy"] |= {"trust": trust, "epsilon": epsilon, "noise_multiplier": None, "validation": None}
     fields["privacy"] |= {"local_steps": 1} if private else {}
     fields["aggregation"] |= {"mode": "private"} if private else {"mode": "open", "secure": None}
     return Point(f"{trust}-{size(epsilon):g}", trust, epsilon, build_study(fields))

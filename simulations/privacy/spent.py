@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from wardround.client.ledger.cost import cost, enforced_epsilon
 from wardround.client.ledger.events import Mechanism
+from wardround.client.spending import validations_of
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.privacy import pld
 from wardround.common.privacy.lattice import Lattice
 from wardround.common.privacy.witness import Bound
-from wardround.simulations.privacy.leaving import NOT_SENT
+from wardround.simulations.privacy.leaving import not_sent
 from wardround.simulations.results import Privacy
 
 if TYPE_CHECKING:
@@ -37,7 +38,13 @@ def privacy_rows(study: Study, hospitals: Mapping[SiteId, VirtualHospital], jobs
     if study.privacy is None:
         return [Privacy(site=site, unit="patient", epsilon=None, delta=None) for site in study.sites]
     runs = [StudyRunId(job.run) for job in jobs if job.arm == "federated"]
-    return [_row(study, site, _spent(hospitals[site], runs), len(runs)) for site in study.site_ids]
+    validations = [validations_of(run) for run in runs]
+    return [
+        _row(
+            study, site, len(runs), spent=_spent(hospitals[site], runs), validated=_spent(hospitals[site], validations)
+        )
+        for site in study.site_ids
+    ]
 
 
 def _spent(hospital: VirtualHospital, runs: Sequence[StudyRunId]) -> list[Run]:
@@ -46,7 +53,7 @@ def _spent(hospital: VirtualHospital, runs: Sequence[StudyRunId]) -> list[Run]:
     return [known[run] for run in runs if run in known]
 
 
-def _row(study: Study, site: SiteId, spent: Sequence[Run], runs: int) -> Privacy:
+def _row(study: Study, site: SiteId, runs: int, *, spent: Sequence[Run], validated: Sequence[Run]) -> Privacy:
     promise = study.promise
     return Privacy(
         site=site,
@@ -61,8 +68,9 @@ def _row(study: Study, site: SiteId, spent: Sequence[Run], runs: int) -> Privacy
         noise_multiplier=promise.step.multiplier,
         steps=study.training.rounds * promise.local_steps,
         runs=runs,
-        not_sent=list(NOT_SENT),
+        not_sent=list(not_sent(study)),
         **_cost(study, spent),
+        **_validations(study, validated),
     )
 
 
@@ -79,6 +87,16 @@ def _cost(study: Study, spent: Sequence[Run]) -> dict[str, Any]:
         "filter_epsilon": filter_epsilon(study, most.spent_steps),
         "all_runs_epsilon": epsilon_of(study, together),
     }
+
+
+def _validations(study: Study, validated: Sequence[Run]) -> dict[str, Any]:
+    """The fields of a row that begin with ``validation_``."""
+    paid = study.promise.validation
+    if paid is None:
+        return {}
+    steps = max((run.spent_steps for run in validated), default=0)
+    spent = pld.epsilon(paid.step, steps, study.promise.delta) if steps else 0.0
+    return {"validation_epsilon": paid.epsilon, "validation_spent_epsilon": spent}
 
 
 def epsilon_of(study: Study, steps: int) -> float | None:

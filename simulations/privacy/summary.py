@@ -86,13 +86,14 @@ def trusted(facts: Facts) -> str:
 
 
 def _outside(facts: Facts) -> str:
-    two = facts.two_hospitals
-    second = (
-        f"somebody who is a patient of two of the hospitals has epsilon {at_most(two)}"
-        if two is not None
-        else "for somebody who is a patient of two of the hospitals no useful bound was found"
+    second = f"somebody who is a patient of two of the hospitals has epsilon {at_most(facts.two_hospitals)}"
+    paid = facts.promise.validation
+    validation = (
+        "validation patients are not used"
+        if paid is None
+        else f"validation patients have a promise of their own, epsilon {number(paid.epsilon)}"
     )
     return (
-        f"Not covered: {second}; test and validation patients are outside the promise, and nothing about them leaves; "
+        f"Not covered: {second}; test patients are outside the promise, and nothing about them leaves ({validation}); "
         "nothing here protects the images at the hospital itself."
     )

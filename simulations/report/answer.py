@@ -16,6 +16,7 @@ from wardround.simulations.report.answer_undefined import what_is_left
 from wardround.simulations.report.lookup import Lookup
 from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, listed, metric_name
 from wardround.simulations.report.outcome import Outcome, difference, judge, short_value, value, verdict
+from wardround.simulations.report.promise import promise_point
 from wardround.simulations.report.sourced import Quote, Strong, decimals, fixed, plain
 
 if TYPE_CHECKING:
@@ -58,17 +59,21 @@ def answer(results: Results, study: Study) -> Answer:
     lookup = Lookup(results, study)
     if not lookup.has_federated:
         verdict_sentences, sentences = left_out(lookup)
-        points = [Point("At a hospital that took no part?", sentences)] if sentences else []
-        return Answer(verdict_sentences, (*points, Point("How certain is this?", certainty(lookup))))
+        points = [Point("At a hospital that took no part?", sentences), *_last(lookup)]
+        return Answer(verdict_sentences, tuple(point for point in points if point.sentences))
     points = [
         Point("Against each hospital alone, on its own patients?", _against_alone(lookup)),
         Point("Who loses?", _losers(lookup)),
         Point("Against pooling all data?", _against_pooled(lookup)),
         Point("Used at all hospitals?", _everywhere(lookup)),
         Point("At hospitals that took no part?", (*unseen(lookup), *left_out(lookup)[1])),
-        Point("How certain is this?", certainty(lookup)),
+        *_last(lookup),
     ]
     return Answer(_verdict(lookup), tuple(point for point in points if point.sentences))
+
+
+def _last(lookup: Lookup) -> tuple[Point, ...]:
+    return Point("What are patients promised?", promise_point(lookup)), Point("How certain is this?", certainty(lookup))
 
 
 def _own(lookup: Lookup) -> dict[str, FoundTest]:

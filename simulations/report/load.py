@@ -13,6 +13,9 @@ from pydantic import BaseModel, ValidationError
 
 from wardround.common.errors import WardroundError
 from wardround.common.study import Study
+from wardround.simulations.attacks.leakage.results import LeakageReport, read_leakage
+from wardround.simulations.privacy.statement import Statement
+from wardround.simulations.privacy.write import STATEMENT
 from wardround.simulations.report.lookup import Lookup
 from wardround.simulations.results import Results
 
@@ -65,6 +68,8 @@ class RunFolder:
         results: ``results.json``.
         cases: ``cases.csv``; a column without a value in it may be missing.
         examples: Cases to look at, by file name.
+        statement: The privacy statement; None where the study promises nothing.
+        leakage: What attacks on the promise found; None where none was tried.
         lookup: Results and study, with questions about them.
     """
 
@@ -73,6 +78,8 @@ class RunFolder:
     results: Results
     cases: pd.DataFrame
     examples: tuple[Example, ...]
+    statement: Statement | None = None
+    leakage: LeakageReport | None = None
 
     @property
     def data(self) -> Mapping[str, Any]:
@@ -89,8 +96,8 @@ def load_run(run: Path) -> RunFolder:
     """Read and check a run folder.
 
     Raises:
-        WardroundError: WR-1550, a file that every finished run has is missing; WR-1551, a file
-            does not hold what its name says.
+        WardroundError: WR-1550, a file that every finished run has is missing; WR-1551 or WR-1502, a
+            file does not hold what its name says.
     """
     return RunFolder(
         study=_checked(Study, run / "study.json"),
@@ -98,6 +105,8 @@ def load_run(run: Path) -> RunFolder:
         results=load_results(run),
         cases=_cases(run / "cases.csv"),
         examples=tuple(_example(path) for path in sorted((run / "examples").glob("*.npz"))),
+        statement=_checked(Statement, run / STATEMENT) if (run / STATEMENT).exists() else None,
+        leakage=read_leakage(run),
     )
 
 

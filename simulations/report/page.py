@@ -14,6 +14,7 @@ from wardround.simulations.report.answer import answer
 from wardround.simulations.report.figures.style import DPI
 from wardround.simulations.report.fonts_used import font_face
 from wardround.simulations.report.names import EXPLAINED
+from wardround.simulations.report.promise import privacy_section, same_steps
 from wardround.simulations.report.sourced import Number, Quote, Strong
 from wardround.simulations.report.tables import (
     Table,
@@ -23,7 +24,7 @@ from wardround.simulations.report.tables import (
     headline_table,
     seed_table,
 )
-from wardround.simulations.report.tables_run import data_table, digest_table, privacy, settings_table, work_table
+from wardround.simulations.report.tables_run import data_table, digest_table, settings_table, work_table
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,7 +52,8 @@ def page(run: RunFolder, pictures: Sequence[Picture]) -> str:
         "seeds": seed_table(lookup),
         "comparisons": comparison_table(lookup),
         "work": work_table(lookup),
-        "privacy": privacy(lookup),
+        "same_steps": same_steps(lookup),
+        "privacy": privacy_section(run),
         "settings": settings_table(run.settings),
         "digests": digest_table(lookup),
         "study_json": json.dumps(json.loads(run.study.canonical()), indent=2, ensure_ascii=False),

@@ -1,4 +1,4 @@
-"""The tables about the run itself: data, work, privacy, settings."""
+"""The tables about the run itself: data, work, settings."""
 
 from __future__ import annotations
 
@@ -15,10 +15,6 @@ if TYPE_CHECKING:
     from wardround.simulations.report.lookup import Lookup
     from wardround.simulations.report.sourced import Sentence
 
-_NO_PRIVACY = (
-    "This run used no differential privacy; epsilon is unlimited. In a simulation all images lie on one machine "
-    "anyway; what is simulated is who trains on what."
-)
 _PARTS = ("train", "validation", "test")
 
 
@@ -113,6 +109,8 @@ def _told(lookup: Lookup, places: list[int], field: str) -> Cell:
 
 
 def _without_times(lookup: Lookup) -> str:
+    if lookup.study.privacy is not None:
+        return " Under a promise to patients no hospital tells how many images it trained on, nor how long."
     if any(row.train_seconds is None for row in lookup.results.rounds):
         return (
             " Hospitals of a private federation do not tell how many images they trained on, nor how long. Models of "
@@ -171,41 +169,3 @@ def digest_table(lookup: Lookup) -> Table:
         found.append(("Model", Quote(lookup.results.model.sha256, pointer("model", "sha256"))))
     rows = tuple((text(name, "arm"), Cell((quote,), classes="digest")) for name, quote in found)
     return Table("SHA-256 digests: the same digest means the same content.", ("What", "Digest"), rows, texts=(0, 1))
-
-
-def _secure_sum(lookup: Lookup) -> tuple[Sentence, ...]:
-    """What the coordinator of a private federation saw; nothing in open mode."""
-    study = lookup.study
-    if not study.private:
-        return ()
-    secure = ("aggregation", "secure")
-    strength = f"The federation was private ({study.secure.strength}): "
-    seen = "the coordinator saw sums over hospitals, never one hospital's update, even with "
-    return (
-        (
-            strength + seen,
-            whole(study.colluding, pointer(*secure, "colluding", file="study.json")),
-            " hospitals on its side. Updates travelled as integers of ",
-            whole(study.ring_bits, pointer(*secure, "ring_bits", file="study.json")),
-            " bits.",
-        ),
-    )
-
-
-def privacy(lookup: Lookup) -> tuple[Sentence, ...]:
-    """What the run promises each site's patients."""
-    rows = lookup.results.privacy
-    bounded = [(place, row) for place, row in enumerate(rows) if row.epsilon is not None]
-    if not bounded:
-        return (*_secure_sum(lookup), (_NO_PRIVACY,))
-    sentences: list[Sentence] = []
-    for place, row in bounded:
-        epsilon = fixed(row.epsilon or 0.0, pointer("privacy", place, "epsilon"), places=2)
-        delta: Sentence = ()
-        if row.delta is not None:
-            delta = (" at delta ", Quote(f"{row.delta:g}", pointer("privacy", place, "delta")))
-        sentences.append((f"{row.site}: patient-level differential privacy with epsilon ", epsilon, *delta, "."))
-    rest = [row.site for row in rows if row.epsilon is None]
-    if rest:
-        sentences.append((f"{', '.join(rest)}: no differential privacy; epsilon is unlimited.",))
-    return tuple(sentences)

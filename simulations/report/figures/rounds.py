@@ -44,14 +44,15 @@ def draw(run: RunFolder) -> list[Picture]:
     figure.legend(handles, names, ncols=6, loc="outside upper center")
     left.set_title("Validation loss")
     right.set_title(f"Validation {name}")
+    if not right.lines:
+        _say(right, "not sent: not paid for" if run.study.privacy else "not known in private mode")
     return [
         Picture(
             "rounds",
             "How training went",
             "By round, on validation patients. Thick lines: mean over the hospitals. "
-            f"{_how_to_read(rounds)}"
-            "Several seeds or folds are averaged. Every model has seen the same number of training images at the same "
-            "round.",
+            f"{_how_to_read(run, rounds)}"
+            f"Several seeds or folds are averaged. {_same_work(run)}",
             f"Curves of validation loss and validation {name} over the rounds for {', '.join(map(arm_name, rounds))}.",
             png(figure),
         )
@@ -68,8 +69,25 @@ def _metrics(row: Round) -> dict[str, float | None]:
     return row.validation_metric
 
 
-def _how_to_read(rounds: dict[str, list[Round]]) -> str:
+def _same_work(run: RunFolder) -> str:
+    what = "taken the same number of steps" if run.study.privacy else "seen the same number of training images"
+    return f"Every model has {what} at the same round."
+
+
+def _say(ax: Axes, words: str) -> None:
+    """Words instead of curves."""
+    ax.text(0.5, 0.5, words, ha="center", va="center", transform=ax.transAxes)
+    ax.set_xticks([])
+    ax.set_yticks([])
+
+
+def _how_to_read(run: RunFolder, rounds: dict[str, list[Round]]) -> str:
     federated = rounds.get(FEDERATED, [])
+    if run.study.privacy is not None:
+        return (
+            "What validation patients paid for is one sum of their losses over all hospitals, with noise; nothing else "
+            "about them is known to anybody. "
+        )
     if any(row.validation_mean is not None for row in federated):
         return (
             "The federation is private: what single hospitals found is known to nobody else, and of all of them "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -66,12 +67,29 @@ def test_without_noise_everybody_is_recognised() -> None:
 def test_two_hospitals_cost_at_least_what_two_times_the_steps_cost() -> None:
     step, steps, delta = SampledGaussian(0.1, 2.0), 100, 1e-5
     one, two = pld.epsilon(step, steps, delta), attacker.epsilon_of_two(step, steps, delta)
-    assert two is not None
     assert pld.epsilon(step, 2 * steps, delta) < two
     assert 2 * one < two < 4 * one
-    half = two / 2
-    assert (1 + math.exp(half)) * pld.delta(step, steps, half) <= delta
 
 
-def test_no_bound_for_two_where_there_is_none() -> None:
-    assert attacker.epsilon_of_two(SampledGaussian(1.0, 0.3), 100, 1e-5) is None
+@pytest.mark.parametrize(("multiplier", "steps"), [(2.0, 4), (0.7, 4), (6.0, 100)])
+def test_two_of_everybody_are_a_gaussian_with_twice_the_shift(multiplier: float, steps: int) -> None:
+    """At rate 1 the person moves every sum by 2 sensitivities: exactly the mechanism with half the multiplier."""
+    exact = pld.epsilon(SampledGaussian(1.0, multiplier / 2), steps, 1e-5)
+    assert attacker.epsilon_of_two(SampledGaussian(1.0, multiplier), steps, 1e-5) == pytest.approx(exact)
+
+
+@pytest.mark.parametrize("rate", [0.02, 0.3])
+def test_the_bound_for_two_covers_the_two_records_that_are_drawn_apart(rate: float) -> None:
+    """One step against the exact mixture of 0, 1 and 2 records, both directions, by numerical integration."""
+    sigma, delta = 1.5, 1e-5
+    bound = attacker.epsilon_of_two(SampledGaussian(rate, sigma), 1, delta)
+    x = np.linspace(-14, 16, 400_001)
+    without = norm.pdf(x, 0, sigma)
+    weights = ((1 - rate) ** 2, 2 * rate * (1 - rate), rate**2)
+    both = sum(weight * norm.pdf(x, shift, sigma) for shift, weight in enumerate(weights))
+    for one, other in ((both, without), (without, both)):
+        assert np.trapezoid(np.maximum(one - math.exp(bound) * other, 0), x) <= delta
+
+
+def test_no_bound_for_two_without_noise() -> None:
+    assert attacker.epsilon_of_two(SampledGaussian(1.0, 0.0), 100, 1e-5) == math.inf

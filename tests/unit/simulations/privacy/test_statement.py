@@ -48,7 +48,7 @@ QUESTIONS = {
     *("unit", "two-hospitals", "relation", "parameters", "meaning", "trust", "coordinator", "algorithm", "sampling"),
     *("sensitivity", "noise", "randomness", "implementation", "accounting", "several-studies", "leaves", "stays"),
     *("test-patients", "hyper-parameters", "model", "usefulness", "bias", "side-channels", "access", "collection"),
-    *("audit", "not-protected"),
+    *("audit", "not-protected", "validation-patients"),
 }
 
 
@@ -103,7 +103,7 @@ def test_numbers_of_the_study_are_in_the_answers() -> None:
     assert "clipped to norm 0.7" in answer(found, "sensitivity")
     assert "at most 1 / (10 * 200)" in answer(found, "parameters")
     assert "epsilon 4 at delta 1e-05" in answer(found, "parameters")
-    assert "40% of a hospital's patients for tests" in answer(found, "test-patients")
+    assert "nothing is trained on them: 40% of a hospital's patients" in answer(found, "test-patients")
     assert fact(found, "sampling", "expected_patients") == 100
     assert fact(found, "accounting", "steps") == 20
     assert fact(found, "parameters", "epsilon_accounted") <= 4
@@ -184,3 +184,15 @@ def test_a_share_is_rounded_up_and_certainty_is_not_claimed_too_early(value: flo
     assert float(written[:-1]) <= value * 100 + 0.1 + 1e-9
     if 1 - value > 1e-5:
         assert float(written[:-1]) < 100
+
+
+def test_validation_patients_have_a_promise_of_their_own_where_they_pay() -> None:
+    without = statement(study_of())
+    assert "nothing about them leaves" in answer(without, "validation-patients")
+    assert "validation loss and metrics" in answer(without, "stays")
+    paid = statement(study_of(validation={"epsilon": 2.5, "times": 4}))
+    assert "promised epsilon 2.5" in answer(paid, "validation-patients")
+    assert "mean loss leaves 4 times" in answer(paid, "validation-patients")
+    assert "in 4 of the rounds" in answer(paid, "leaves")
+    assert "validation loss" not in answer(paid, "stays")
+    assert "epsilon 2.5" in paid.summary[-1]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 import pytest
+from fakes.promised_report import build_promised, promised_study
 from fakes.run_folder import build_classification
 
 from wardround.simulations.report.load import load_run
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 VOID = {"meta", "img", "br", "link"}
-FILES = ("results.json", "study.json", "settings.json")
+FILES = ("results.json", "study.json", "settings.json", "privacy.json", "leakage.json")
 
 
 class Page(HTMLParser):
@@ -75,13 +76,19 @@ def agrees(text: str, value: float) -> bool:
 
 
 def content_of(run: Path) -> dict[str, Any]:
-    return {name: json.loads((run / name).read_text(encoding="utf-8")) for name in FILES}
+    present = [name for name in FILES if (run / name).exists()]
+    return {name: json.loads((run / name).read_text(encoding="utf-8")) for name in present}
 
 
-@pytest.fixture(scope="session", params=["classification", "segmentation", "left_out", "two_seeds"])
+@pytest.fixture(scope="session", params=["classification", "segmentation", "left_out", "two_seeds", "promised"])
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     if request.param == "two_seeds":
         folder = build_classification(tmp_path_factory.mktemp("runs") / "two_seeds", seeds=2)
+        write_report(folder)
+        return folder
+    if request.param == "promised":
+        study = promised_study(validation={"epsilon": 2.0, "times": 3})
+        folder = build_promised(tmp_path_factory.mktemp("runs") / "promised", study, seeds=2)
         write_report(folder)
         return folder
     return request.getfixturevalue(f"{request.param}_run")
