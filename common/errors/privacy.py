@@ -61,7 +61,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "no limit on epsilon is set",
         "This hospital has not said how much privacy loss its patients may bear, so no study with differential privacy "
         "can be paid for.",
-        "A named admin sets it: wardround hospital ledger limit --epsilon 8 --delta 1e-5 --admin NAME --reason TEXT.",
+        "A named admin sets it: wardround hospital ledger limit --home HOME --epsilon 10 --delta 1e-5 --admin NAME "
+        "--reason TEXT.",
     ),
     ErrorPage(
         "WR-1809",
