@@ -39,14 +39,21 @@ EVERYBODY = {"trust": "distributed", "epsilon": "infinite", "patients": 40, "rat
 
 
 def promised_scenario(
-    sites: int = 3, rounds: int = 2, *, trust: str = "distributed", mode: str | None = None, **promise: Any
+    sites: int = 3,
+    rounds: int = 2,
+    *,
+    trust: str = "distributed",
+    mode: str | None = None,
+    training: dict[str, Any] | None = None,
+    **promise: Any,
 ) -> Any:
     """A study with a promise at ``site0``, ``site1``, …; ``local`` is in open mode unless a mode is given."""
     names = [f"site{number}" for number in range(sites)]
     return chest_scenario(
         sites=names,
         title="Promised",
-        training={"rounds": rounds, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.5, "augmentation": []},
+        training={"rounds": rounds, "optimizer": "sgd", "momentum": 0.0, "learning_rate": 0.5, "augmentation": []}
+        | (training or {}),
         selection={"rule": "last"},
         aggregation={
             "mode": mode or ("private" if trust == "distributed" else "open"),

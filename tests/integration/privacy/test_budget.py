@@ -16,6 +16,7 @@ from wardround.client.noisy import NoisyRounds
 from wardround.client.spending import validations_of
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.privacy.plan import noise_plan
 from wardround.common.wire.messages import Describe, Train, Validate
 from wardround.common.wire.noisy import Prepare, Settle, TrainNoisy
 from wardround.simulations.cli import app
@@ -176,3 +177,21 @@ def test_a_run_that_is_left_gives_back_what_it_never_spent(tmp_path: Path) -> No
     left = CliRunner().invoke(app, ["hospital", "leave", "run", "--home", str(home.path)])
     assert left.exit_code == 0, left.output
     assert ledger.state().runs[StudyRunId("run")].open_rounds == 0
+
+
+def test_an_interrupted_run_goes_on_with_the_coordinator_s_optimizer_and_pays_nothing_twice(tmp_path: Path) -> None:
+    """Without noise an interrupted run ends with the model of one that was not: momentum is kept as well."""
+    fields = {"rounds": 3, "optimizer": "sgd", "momentum": 0.9}
+    calm, broken = (
+        Promised.of(promised_scenario(rounds=3, training=fields), tmp_path / name) for name in ("calm", "broken")
+    )
+    calm.coordinate()
+    silent = [Fault(site="site1", round=2, stage="upload")]
+    with pytest.raises(WardroundError, match="WR-1711"):
+        broken.coordinate(InProcessGrid(broken.homes, None, silent))
+    history = broken.coordinate()
+    assert [record["round"] for record in history["rounds"]] == [1, 2, 3]
+    assert computations(broken) == {1: 1, 2: 1, 3: 1}
+    lattice = noise_plan(broken.study, broken.layout.size).lattice
+    np.testing.assert_allclose(broken.model(), calm.model(), rtol=0, atol=40 * lattice.step / 40)
+    assert np.abs(calm.model() - calm.initial).max() > 400 * lattice.step / 40, "the positive control: it moved"
