@@ -19,6 +19,7 @@ from wardround.common.models.entry import ModelEntry
 from wardround.common.models.scattering import SCATTERING
 from wardround.common.models.small_cnn import SMALL_CNN
 from wardround.common.models.unet import UNET
+from wardround.common.models.voxelwise import VOXELWISE
 from wardround.common.study import validated
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 GROUP: Final = "wardround.models"
 
 BUILT_IN: Final[Mapping[str, ModelEntry]] = {
-    entry.name: entry for entry in (UNET, DENSENET121, RESNET18, SMALL_CNN, SCATTERING)
+    entry.name: entry for entry in (UNET, DENSENET121, RESNET18, SMALL_CNN, SCATTERING, VOXELWISE)
 }
 
 
@@ -40,7 +41,8 @@ def build_model(study: Study, *, seed: int) -> nn.Module:
     """Build the study's model with freshly drawn weights.
 
     For a study with differential privacy the module is converted so that one gradient for each patient exists
-    (:mod:`wardround.common.models.conversions`). The weights depend on ``seed`` alone; the state of PyTorch's global generator is left as it was.
+    (:mod:`wardround.common.models.conversions`). The weights depend on ``seed`` alone; the state of PyTorch's global
+    generator is left as it was.
 
     Args:
         study: Names the model, its parameters, and the task and input it must fit.

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     Side = Callable[[nn.Module, Tensor, Tensor, Loss, float], Callable[[], object]]
     """Model, images, targets, loss and noise multiplier to a step, as a call."""
 
+SEGMENTING: Final = ("unet", "voxelwise")
+"""Models of the catalogue that predict masks; the others predict labels."""
+
 CLIP: Final = 1.0
 RATE: Final = 0.01
 """Of the optimizer, plain SGD: whatever else it does would be the same on all sides."""
@@ -35,7 +38,7 @@ RATE: Final = 0.01
 
 def build(name: str, size: tuple[int, ...]) -> nn.Module:
     """A model of the catalogue with the parameters that it has by default, ready for privacy, one input channel."""
-    kind = "segmentation" if name == "unet" else "classification"
+    kind = "segmentation" if name in SEGMENTING else "classification"
     task = {"kind": kind, "labels": ["lesion"], "dimensions": len(size)}
     study = build_study(
         {
@@ -43,10 +46,10 @@ def build(name: str, size: tuple[int, ...]) -> nn.Module:
             "name": "bench-dp",
             "title": "Benchmark of differential privacy",
             "sites": ["one"],
-            "task": task | ({} if name == "unet" else {"target": "binary"}),
+            "task": task | ({} if name in SEGMENTING else {"target": "binary"}),
             "input": {"size": size},
             "model": {"name": name},
-            "training": {"rounds": 1, "epochs": 1, "loss": "dice_ce" if name == "unet" else "bce"},
+            "training": {"rounds": 1, "epochs": 1, "loss": "dice_ce" if name in SEGMENTING else "bce"},
         }
     )
     model = build_model(study, seed=0)
@@ -57,13 +60,13 @@ def build(name: str, size: tuple[int, ...]) -> nn.Module:
 def draw_batch(name: str, units: int, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Images ``[units, 1, *size]`` and masks ``[units, *size]`` or labels ``[units, 1]``, the same every time."""
     generator = torch.Generator().manual_seed(0)
-    shape = size if name == "unet" else (1,)
+    shape = size if name in SEGMENTING else (1,)
     return torch.randn(units, 1, *size, generator=generator), torch.randint(0, 2, (units, *shape), generator=generator)
 
 
 def loss_of(name: str) -> Loss:
     """The loss that a study would take for the model."""
-    return make_loss("dice_ce" if name == "unet" else "bce", None)
+    return make_loss("dice_ce" if name in SEGMENTING else "bce", None)
 
 
 def plain(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multiplier: float) -> Callable[[], None]:

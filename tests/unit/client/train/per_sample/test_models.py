@@ -27,7 +27,9 @@ CASES = [
     ("small_cnn", (32, 32), {"norm": "batch"}),
     ("small_cnn", (16, 16, 16), {"norm": "group", "widths": (8, 16), "stem_stride": 1}),
     ("scattering", (32, 32), {"scales": 2}),
+    ("voxelwise", (8, 12, 9), {"scales": 3, "waves": 2}),
 ]
+SEGMENTATION = {"unet", "voxelwise"}
 LARGE = [
     ("densenet121", (64, 64), {"norm": "group"}),
     ("densenet121", (32, 32, 32), {"norm": "batch"}),
@@ -36,7 +38,7 @@ LARGE = [
 
 
 def build(name: str, size: tuple[int, ...], parameters: dict[str, Any]) -> nn.Module:
-    kind = "segmentation" if name == "unet" else "classification"
+    kind = "segmentation" if name in SEGMENTATION else "classification"
     task = {"kind": kind, "labels": ["lesion"], "dimensions": len(size)}
     study = build_study(
         {
@@ -44,10 +46,10 @@ def build(name: str, size: tuple[int, ...], parameters: dict[str, Any]) -> nn.Mo
             "name": "study",
             "title": "Study",
             "sites": ["one"],
-            "task": task | ({} if name == "unet" else {"target": "binary"}),
+            "task": task | ({} if name in SEGMENTATION else {"target": "binary"}),
             "input": {"size": size},
             "model": {"name": name, "parameters": parameters},
-            "training": {"rounds": 1, "epochs": 1, "loss": "dice_ce" if name == "unet" else "bce"},
+            "training": {"rounds": 1, "epochs": 1, "loss": "dice_ce" if name in SEGMENTATION else "bce"},
         }
     )
     return build_model(study, seed=0)
