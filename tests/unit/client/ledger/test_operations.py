@@ -257,6 +257,16 @@ def test_what_another_process_wrote_is_seen(tmp_path: Path) -> None:
     assert one.state().runs[RUN].spent_steps == 30
 
 
+def test_what_another_process_wrote_within_one_tick_of_the_clock_is_seen(tmp_path: Path) -> None:
+    one, two = limited(tmp_path), ledger(tmp_path)
+    reserve(one, ALL)
+    spend(two, ALL, 1)
+    found = (tmp_path / "ledger.sqlite").stat()  # as if the file's times and size were those that it was left with
+    one._stamp = (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+    spend(one, ALL, 2)
+    assert ledger(tmp_path).check().runs[RUN].computations == {1: 1, 2: 1}
+
+
 def test_the_filter_is_the_budget_at_some_order() -> None:
     limit = Bound(epsilon=4.0, delta=1e-5)
     room = budget(4.0, 1e-5, ORDERS)
