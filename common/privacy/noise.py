@@ -12,7 +12,7 @@
    included, the value is computed from all 512 bits with 200 decimal digits.
 
 The result is a function of the 512-bit uniforms; float64 only finds it faster. Its total variation distance from
-``round(d Z)`` is below 2^-200 for each value, for uniform stream bits (README.md, section 4).
+``round(d Z)`` is below 2^-250 for each value, for uniform stream bits (README.md, section 4).
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 Neighbouring relation: add or remove one patient; the result is the worse of the two directions. Steps:
 
-1. *Keep* the noisy values up to tails of probability ``1e-7 delta / steps``; the tails count as an infinite loss.
+1. *Keep* the noisy values up to tails of probability ``1e-4 delta / steps``; the tails count as an infinite loss.
 2. *Choose* from the kept values' moments the tilt lambda, which minimises the Chernoff bound on epsilon, and the width
    of the grid, so that discretising raises the Renyi cost by a share of 1e-4 or so.
 3. *Discretise* upwards (:mod:`wardround.common.privacy.discretised`).
@@ -45,13 +45,15 @@ if TYPE_CHECKING:
 SMALLEST_DELTA: Final = 1e-12
 """Supported; below it the tails that are cut off would need more than float64's normal tail holds well."""
 
+_TAILS: Final = 1e-4
+"""The share of delta that is given to the tails."""
 _SHARE: Final = 1e-4
 """How much of epsilon the grid may cost."""
 _FLOOR: Final = 1e-3
 """An epsilon below it is not resolved more finely than one of this size."""
 _MOST_CELLS: Final = 1 << 20
 _BEYOND: Final = math.log(1e12)
-"""What lies outside the circle has less than exp(-_BEYOND) of the tilted probability."""
+"""What lies outside the circle has less than exp(-_BEYOND) of the tilted probability, and above it of delta."""
 _NODES: Final = 16
 _STRENGTHS: Final = np.geomspace(1e-3, 2e3, 112)
 _MOST_CHANGE: Final = 0.25
@@ -84,11 +86,12 @@ def epsilon(step: SampledGaussian, steps: int, delta: float) -> float:
     check_delta(delta, SMALLEST_DELTA)
     if step.multiplier < LEAST_MULTIPLIER:
         return epsilon_of_rdp(steps * rdp(step, DISPLAY_ORDERS), DISPLAY_ORDERS, delta)
-    kept_values = _Kept(step, steps, 1e-7 * delta / (2 * steps))
+    kept_values = _Kept(step, steps, _TAILS * delta / (2 * steps))
     likely, other = sorted((kept_values.chernoff(direction, delta) for direction in Direction), reverse=True)
     found, atoms = kept_values.epsilon(likely, delta)
-    bound = chernoff_epsilon(atoms[other.direction], steps, other.strength, delta)
-    return found if bound <= found else max(found, kept_values.epsilon(other, delta)[0])
+    if chernoff_epsilon(atoms[other.direction], steps, other.strength, delta) > found:
+        found = max(found, kept_values.epsilon(other, delta)[0])
+    return found
 
 
 @lru_cache(maxsize=1024)
@@ -111,14 +114,15 @@ def delta(step: SampledGaussian, steps: int, epsilon: float) -> float:
         raise ValueError(f"an epsilon is 0 or more and finite here, not {epsilon}")
     if step.multiplier < LEAST_MULTIPLIER:
         return 1.0
-    kept_values = _Kept(step, steps, 1e-7 * SMALLEST_DELTA / (2 * steps))
+    kept_values = _Kept(step, steps, _TAILS * SMALLEST_DELTA / (2 * steps))
     return max(kept_values.delta(kept_values.saddle(direction, epsilon)) for direction in Direction)
 
 
 class _Choice(NamedTuple):
-    """A direction, the tilt lambda that suits it, and an epsilon to aim at."""
+    """A direction, the tilt lambda that suits it, and the point to aim at."""
 
     epsilon: float
+    log_delta: float
     strength: float
     direction: Direction
 
@@ -144,12 +148,13 @@ class _Kept:
         """The lambda with the smallest Chernoff bound on epsilon, and that bound."""
         bounds = (self._moments(direction, _STRENGTHS) + log_largest_weight(_STRENGTHS) - math.log(delta)) / _STRENGTHS
         best = int(np.argmin(bounds))
-        return _Choice(float(bounds[best]), float(_STRENGTHS[best]), direction)
+        return _Choice(float(bounds[best]), math.log(delta), float(_STRENGTHS[best]), direction)
 
     def saddle(self, direction: Direction, epsilon: float) -> _Choice:
         """The lambda with the smallest Chernoff bound on delta."""
         bounds = self._moments(direction, _STRENGTHS) + log_largest_weight(_STRENGTHS) - _STRENGTHS * epsilon
-        return _Choice(epsilon, float(_STRENGTHS[np.argmin(bounds)]), direction)
+        best = int(np.argmin(bounds))
+        return _Choice(epsilon, max(float(bounds[best]), math.log(SMALLEST_DELTA)), float(_STRENGTHS[best]), direction)
 
     def epsilon(self, choice: _Choice, delta: float) -> tuple[float, tuple[Atoms, Atoms]]:
         """Step 3 to 5 for one direction; on a finer grid if the aim was far too high."""
@@ -180,9 +185,11 @@ class _Kept:
     def _tilt(self, choice: _Choice, aim: float) -> tuple[Tilt, float]:
         """The circle, from Chernoff bounds on the tilted distribution's two tails, and the grid's width."""
         strength, width = choice.strength, self._width(choice.strength, aim)
-        moves = np.geomspace(0.01 * strength, max(strength, _MOST_CHANGE / width), 64)
+        furthest = min(_MOST_CHANGE, 3 / math.sqrt(self._steps)) / width  # further, the grid itself would raise K
+        moves = np.geomspace(0.01 * strength, max(strength, furthest), 64)
         here = float(self._moments(choice.direction, np.array([strength]))[0])
-        highs = (self._moments(choice.direction, strength + moves) - here + _BEYOND) / moves
+        above = self._moments(choice.direction, strength + moves)
+        highs = np.maximum((above - here + _BEYOND) / moves, (above + _BEYOND - choice.log_delta) / (strength + moves))
         lows = (here - self._moments(choice.direction, strength - moves) - _BEYOND) / moves
         best = int(np.argmin(highs))
         largest = -self._lowest if choice.direction == Direction.ADD else self._highest

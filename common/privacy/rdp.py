@@ -2,8 +2,8 @@
 
 1. The cost of one step at the order alpha (Mironov, Talwar, Zhang 2019, section 3.1):
    ``ln(A) / (alpha - 1)`` with ``A = E r(z)^alpha``, z from N(0, sigma^2) and the likelihood ratio
-   ``r(z) = 1 - q + q exp((2 z - 1) / (2 sigma^2))``. It bounds both directions of add/remove (their
-   theorem 5 and corollary 7).
+   ``r(z) = 1 - q + q exp((2 z - 1) / (2 sigma^2))``. It bounds both directions of add/remove (the
+   same section).
 2. ``E r = 1``, so ``A - 1 = E f(r)`` with ``f(r) = r^alpha - 1 - alpha (r - 1)``, which is nowhere negative:
    nothing cancels, and costs of 1e-12 keep their digits. For integer orders this is their binomial sum
    (section 3.3) without its first two terms; for fractional ones it is summed by the trapezoidal rule

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from wardround.common.errors import WardroundError
 from wardround.common.privacy import pld
 from wardround.common.privacy.calibration import multiplier_for

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import pytest
+
 from wardround.common.privacy.mechanism import SampledGaussian, check_delta, check_steps
 
 

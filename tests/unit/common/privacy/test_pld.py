@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 from scipy.special import ndtr
+
 from wardround.common.privacy import pld
 from wardround.common.privacy.discretised import UNIT
 from wardround.common.privacy.mechanism import SampledGaussian

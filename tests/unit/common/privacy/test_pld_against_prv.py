@@ -22,6 +22,7 @@ from opacus.accountants.analysis.prv import (
 )
 from scipy.optimize import brentq
 from scipy.stats import norm
+
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
 

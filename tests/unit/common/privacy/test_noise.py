@@ -1,0 +1,196 @@
+"""The noise's distribution, its exactness against 400 digits of the same bits, and where its bits come from."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from hashlib import sha256
+from typing import TYPE_CHECKING
+
+import mpmath
+import numpy as np
+import pytest
+import torch
+from scipy.special import ndtr
+from scipy.stats import chi2, kstest
+
+from wardround.common.crypto.keystream import Keystream
+from wardround.common.privacy import noise
+from wardround.common.privacy.noise import rounded_gaussian
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+KEY = bytes(range(32))
+
+
+def keys(label: str) -> Callable[[int], bytes]:
+    """Reproducible keys, all different: draws of a test must not make it fail once in a thousand runs."""
+    counter = itertools.count()
+    return lambda size: sha256(f"{label} {next(counter)}".encode()).digest()[:size]
+
+
+def stream_words(key: bytes, count: int) -> np.ndarray:
+    octets = bytearray(8 * count)
+    Keystream(key).into(octets)
+    return np.frombuffer(octets, dtype="<i8")
+
+
+def slowly(words: tuple[int, int], further: tuple[int, int], deviation: float) -> tuple[int, int] | None:
+    """One pair of the polar method by mpmath, from its 512-bit uniforms."""
+    with mpmath.workdps(400):
+        u, v = (
+            (mpmath.mpf(word) * mpmath.mpf(2) ** 448 + more + mpmath.mpf(1) / 2) / mpmath.mpf(2) ** 511
+            for word, more in zip(words, further, strict=True)
+        )
+        square = u**2 + v**2
+        if square >= 1:
+            return None
+        factor = mpmath.mpf(deviation) * mpmath.sqrt(-2 * mpmath.log(square) / square)
+        return tuple(int(mpmath.floor(each * factor + mpmath.mpf(1) / 2)) for each in (u, v))  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("deviation", [16.0, 1000.1, 2.0**27 / 3, 2.0**40, 2.0**44])
+def test_fast_and_exact_agree_on_every_draw(deviation: float) -> None:
+    pairs = 1500
+    words = stream_words(KEY, 2 * pairs).reshape(2, pairs)
+    exact = [
+        slowly((int(a), int(b)), noise.further_bits(KEY, pair), deviation)
+        for pair, (a, b) in enumerate(zip(*words, strict=True))
+    ]
+    kept = [pair for pair in exact if pair is not None]
+    assert 0.7 < len(kept) / pairs < 0.87
+    assert noise._block(words, deviation, KEY, 0).tolist() == [a for a, _ in kept] + [b for _, b in kept]
+
+
+def test_pairs_that_floats_cannot_decide_are_refined() -> None:
+    """S on either side of 1 by 2^-66, S of 2^-120, uniforms of a few bits, and ordinary pairs as the control."""
+    half = 2**63
+    on_circle = [(int(0.6 * half), int(0.8 * half)), (half - 1, 2**30), (half - 1, 0), (-half, 0), (0, -half)]
+    near_zero = [(8, -3), (0, 0), (-1, 1), (2**43, 2**44)]
+    plain = [(half // 3, half // 2), (-half // 2, 5)]
+    words = np.array([*on_circle, *near_zero, *plain], dtype="<i8").T
+    for deviation in (16.0, 2.0**30, 2.0**44):
+        exact = [
+            slowly((int(a), int(b)), noise.further_bits(KEY, 7 + pair), deviation)
+            for pair, (a, b) in enumerate(zip(*words, strict=True))
+        ]
+        kept = [pair for pair in exact if pair is not None]
+        assert None in exact
+        assert noise._block(words, deviation, KEY, 7).tolist() == [a for a, _ in kept] + [b for _, b in kept]
+
+
+def test_the_bound_holds_and_is_needed() -> None:
+    """float64's values are off by up to a fair part of the bound, never by more."""
+    pairs, deviation = 4000, 2.0**40
+    words = stream_words(sha256(KEY).digest(), 2 * pairs).reshape(2, pairs)
+    u, v = words * 2.0**-63
+    square = u * u + v * v
+    kept = np.flatnonzero((square > 2.0**-20) & (square < 1 - 2.0**-20))
+    logarithm = -np.log(square[kept])
+    factor = deviation * np.sqrt(2 * logarithm / square[kept])
+    real = u[kept] * factor
+    bound = noise._error(np.abs(real), factor, logarithm)
+    shares = []
+    for at, pair in enumerate(kept.tolist()):
+        with mpmath.workdps(60):
+            exact_u, exact_v = ((mpmath.mpf(int(words[row, pair])) + 0.5) / mpmath.mpf(2) ** 63 for row in (0, 1))
+            s = exact_u**2 + exact_v**2
+            exact = mpmath.mpf(deviation) * exact_u * mpmath.sqrt(-2 * mpmath.log(s) / s)
+            shares.append(float(abs(exact - mpmath.mpf(float(real[at]))) / mpmath.mpf(float(bound[at]))))
+    assert 0.01 < max(shares) < 0.25
+
+
+def test_a_million_draws_have_the_cells_probabilities() -> None:
+    deviation, size = 16.0, 10**6
+    values = rounded_gaussian(size, deviation, keys("cells"))
+    edges = np.arange(-60, 62) - 0.5
+    cells = np.diff(np.concatenate([[0.0], ndtr(edges / deviation), [1.0]]))
+    seen = np.diff(np.concatenate([[0], np.searchsorted(np.sort(values), edges), [size]]))
+    statistic = float(np.sum((seen - size * cells) ** 2 / (size * cells)))
+    assert statistic < chi2.isf(1e-6, cells.size - 1)
+    moved = np.diff(np.concatenate([[0], np.searchsorted(np.sort(values + 1), edges), [size]]))
+    assert np.sum((moved - size * cells) ** 2 / (size * cells)) > chi2.isf(1e-6, cells.size - 1)
+
+
+@pytest.mark.parametrize("deviation", [2.0**20, 2.0**33])
+def test_large_deviations_are_normal(deviation: float) -> None:
+    values = rounded_gaussian(300_000, deviation, keys("normal")) / deviation
+    assert kstest(values, "norm").pvalue > 1e-6
+    assert kstest(values * 1.02, "norm").pvalue < 1e-6
+
+
+def test_neighbours_in_the_result_are_independent() -> None:
+    values = rounded_gaussian(400_001, 1000.0, keys("lags")) / 1000.0
+    for lag in (1, 2, 8192, 12_868):
+        for power in (1, 2):
+            first, second = values[:-lag] ** power, values[lag:] ** power
+            assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(first.size)
+
+
+def test_a_sum_of_shares_has_the_convolved_cells_probabilities() -> None:
+    """Five sites' shares of a noise of deviation 60; the oracle convolves the exact cells of one share."""
+    sites, size, deviation = 5, 400_000, 60.0 / np.sqrt(5)
+    total = sum(rounded_gaussian(size, deviation, keys(f"site {site}")) for site in range(sites))
+    reach = 400
+    one = np.diff(ndtr((np.arange(-reach, reach + 2) - 0.5) / deviation))
+    cells = one
+    for _ in range(sites - 1):
+        cells = np.convolve(cells, one)
+    middle = sites * reach
+    cells = cells[middle - 200 : middle + 201].reshape(-1)
+    seen = np.bincount(np.clip(total + 200, 0, 400), minlength=401)
+    cells[0] = cells[-1] = (1 - cells[1:-1].sum()) / 2
+    assert np.sum((seen - size * cells) ** 2 / (size * cells)) < chi2.isf(1e-6, cells.size - 1)
+
+
+def test_seeding_the_libraries_does_not_repeat_the_noise() -> None:
+    seen = set()
+    for _ in range(1000):
+        torch.manual_seed(1)
+        np.random.seed(1)  # noqa: NPY002 - the global generator is what is seeded
+        random.seed(1)
+        seen.add(rounded_gaussian(8, 2.0**30, os.urandom).tobytes())
+    assert len(seen) == 1000
+
+
+def test_one_fresh_key_is_drawn_for_each_call() -> None:
+    drawn = []
+
+    def record(size: int) -> bytes:
+        drawn.append(os.urandom(size))
+        return drawn[-1]
+
+    first = rounded_gaussian(100, 100.0, record)
+    second = rounded_gaussian(100, 100.0, record)
+    assert [len(key) for key in drawn] == [32, 32]
+    assert drawn[0] != drawn[1]
+    assert first.tolist() != second.tolist()
+    assert rounded_gaussian(100, 100.0, lambda _: drawn[0]).tolist() == first.tolist()
+
+
+def test_a_short_key_is_never_used() -> None:
+    with pytest.raises(RuntimeError, match="random source"):
+        rounded_gaussian(1, 100.0, lambda size: os.urandom(size - 1))
+
+
+@pytest.mark.parametrize("size", [0, 1, 2, 17, 16_384, 50_001])
+def test_every_size_is_filled(size: int) -> None:
+    values = rounded_gaussian(size, 2.0**30, keys("sizes"))
+    assert values.shape == (size,)
+    assert values.dtype == np.int64
+    assert np.count_nonzero(values) == size  # a zero has a probability of 4e-10
+    assert np.unique(values).size == size
+
+
+@pytest.mark.parametrize("deviation", [15.999, 0.0, -16.0, 2.0**44 * 1.0001, float("nan"), float("inf")])
+def test_deviations_out_of_range_are_refused(deviation: float) -> None:
+    rounded_gaussian(1, 16.0, os.urandom)
+    with pytest.raises(ValueError, match="deviation"):
+        rounded_gaussian(1, deviation, os.urandom)
+
+
+def test_a_negative_size_is_refused() -> None:
+    with pytest.raises(ValueError, match="values"):
+        rounded_gaussian(-1, 16.0, os.urandom)
