@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 DONE = "done.json"
 
+TRAINED = "trained.json"
+"""Says that training has ended, so that an interrupted scoring does not train, and charge patients, again."""
+
 UPDATES = "updates.json"
 """Sizes of the updates of a job that was measured."""
 
@@ -102,9 +105,20 @@ class Job:
         Raises:
             WardroundError: WR-1507, it ran with other data.
         """
+        return self._marked(DONE, ("cases.csv",))
+
+    def trained(self) -> bool:
+        """Whether its training ended with exactly this plan, and what that left is undamaged.
+
+        Raises:
+            WardroundError: WR-1507, it ran with other data.
+        """
+        return self._marked(TRAINED)
+
+    def _marked(self, name: str, scored: Sequence[str] = ()) -> bool:
         try:
-            done = json.loads((self.out / DONE).read_bytes())
-            undamaged = done["files"] == self._files()
+            done = json.loads((self.out / name).read_bytes())
+            undamaged = done["files"] == self._files(scored)
         except (OSError, ValueError, TypeError, KeyError):  # absent or damaged: it is run again
             return False
         if not undamaged or done["plan"] != self._mark()["plan"]:
@@ -115,7 +129,14 @@ class Job:
 
     def mark_finished(self) -> None:
         """Record the plan, the data and the hashes of what the job leaves."""
-        write_atomically(self.out / DONE, json.dumps(self._mark() | {"files": self._files()}).encode())
+        self._write_mark(DONE, ("cases.csv",))
+
+    def mark_trained(self) -> None:
+        """Record the plan, the data and the hashes of what training leaves."""
+        self._write_mark(TRAINED)
+
+    def _write_mark(self, name: str, scored: Sequence[str] = ()) -> None:
+        write_atomically(self.out / name, json.dumps(self._mark() | {"files": self._files(scored)}).encode())
 
     def _mark(self) -> dict[str, Any]:
         plan = self.plan.model_dump(mode="json", exclude={"study", "out", "roster", "threads"})
@@ -123,8 +144,8 @@ class Job:
         faults = [fault.model_dump() for fault in self.faults]
         return {"plan": plan | {"study": self.study.id, "tested": tested, "faults": faults}, "data": dict(self.data)}
 
-    def _files(self) -> dict[str, str]:
-        names = ["cases.csv", "history.json", *(f"model/{name}" for name in MODEL_FILES)]
+    def _files(self, scored: Sequence[str]) -> dict[str, str]:
+        names = [*scored, "history.json", *(f"model/{name}" for name in MODEL_FILES)]
         names += [UPDATES] if self.measured else []
         return {name: hashlib.sha256((self.out / name).read_bytes()).hexdigest() for name in names}
 
@@ -135,7 +156,7 @@ def run_id(arm: str, seed: int, fold: int | None) -> str:
 
 
 def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None:
-    """Train and score; a finished job is left as it is.
+    """Train and score; a finished job is left as it is, and one that was trained is scored.
 
     Raises:
         WardroundError: What the study run refused or failed with.
@@ -143,17 +164,23 @@ def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None
     if job.finished():
         return
     job.out.mkdir(parents=True, exist_ok=True)
+    if not job.trained():
+        _train(job, observer)
+    _, layout, vector, _ = load_model(job.out / "model")
+    homes = {site: home for site, (home, _) in job.tested.items()}
+    score_everywhere(job, InProcessGrid(homes, observer), layout, vector)
+    _collect_cases(job)
+    job.mark_finished()
+
+
+def _train(job: Job, observer: Callable[[Handled], None] | None) -> None:
     plan = job.out / "plan.json"
     write_atomically(plan, job.plan.model_dump_json(by_alias=True).encode())
     grid = training_grid(job, observer)
     coordinator_app(grid, Context(1, 1, {}, RecordDict(), {PLAN_KEY: str(plan)}))
     if isinstance(grid, MeasuringGrid):
         write_atomically(job.out / UPDATES, grid.sizes().model_dump_json().encode())
-    _, layout, vector, _ = load_model(job.out / "model")
-    homes = {site: home for site, (home, _) in job.tested.items()}
-    score_everywhere(job, InProcessGrid(homes, observer), layout, vector)
-    _collect_cases(job)
-    job.mark_finished()
+    job.mark_trained()
 
 
 def training_grid(job: Job, observer: Callable[[Handled], None] | None) -> InProcessGrid:

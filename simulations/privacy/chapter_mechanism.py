@@ -46,16 +46,20 @@ def _algorithm(facts: Facts) -> Question:
 
 def _sampling(facts: Facts) -> Question:
     promise = facts.promise
+    words = (
+        "Not at all: every patient takes part in every step (rate 1), so the accounting relies on no chance of being "
+        "left out."
+        if promise.rate == 1
+        else (
+            f"Each patient by themselves with probability {number(promise.rate)} in every step (Poisson sampling), by "
+            "the operating system's randomness at their hospital. Nobody else can know or steer who is drawn, and the "
+            "accounting relies on that."
+        )
+    )
     return Question(
         "sampling",
         "How are patients drawn?",
-        (
-            (
-                f"Each patient by themselves with probability {number(promise.rate)} in every step (Poisson sampling), "
-                "by the operating system's randomness at their hospital. Nobody else can know or steer who is drawn, "
-                "and the accounting relies on that."
-            ),
-        ),
+        (words,),
         {"rate": promise.rate, "expected_patients": promise.expected},
     )
 

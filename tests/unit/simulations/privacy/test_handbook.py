@@ -1,0 +1,49 @@
+"""The numbers of the handbook's page are those that the program computes."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.scenarios import chest_fields
+
+from wardround.common.privacy.calibration import multiplier_for
+from wardround.common.privacy.mechanism import SampledGaussian
+from wardround.simulations.privacy import attacker
+from wardround.simulations.privacy.question import share
+from wardround.simulations.privacy.summary import strength
+from wardround.simulations.scenario import build_scenario
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+STEPS, DELTA = 30, 1e-5
+
+
+@pytest.fixture
+def page(root: Path) -> str:
+    return (root / "deploy" / "docs" / "privacy.md").read_text(encoding="utf-8")
+
+
+def test_the_table_of_attackers_is_what_the_program_computes(page: str) -> None:
+    rows = re.findall(r"^\| (\d+) \| (\S+) \| (\S+) \| (\S+) \| (\w+) \|$", page, flags=re.MULTILINE)
+    assert [int(row[0]) for row in rows] == [1, 2, 4, 8, 16]
+    for text, sure, alone, by_noise, called in rows:
+        epsilon = float(text)
+        step = SampledGaussian(1.0, multiplier_for(1.0, STEPS, epsilon, DELTA))
+        assert sure == share(attacker.posterior(0.5, epsilon))
+        assert alone == share(attacker.power(0.01, epsilon, DELTA))
+        assert by_noise == share(attacker.power_of_steps(0.01, step, STEPS))
+        assert f"is called {called}" in strength(epsilon)
+
+
+def test_the_study_of_the_page_is_one(page: str) -> None:
+    fields: dict[str, Any] = chest_fields()
+    for block in re.findall(r"^```toml\n(.*?)^```", page, flags=re.DOTALL | re.MULTILINE):
+        for name, section in tomllib.loads(block).items():
+            fields[name] = fields.get(name, {}) | section
+    study = build_scenario(fields).study
+    assert study.distributed
+    assert study.promise.validation is not None
