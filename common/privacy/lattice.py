@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wardround.common.privacy.noise import rounded_gaussian, stochastic_round
+from wardround.common.privacy.noise import BLOCK, Dither, rounded_gaussian
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,16 +79,26 @@ class Lattice:
         Raises:
             ValueError: The sum has another size, or is not finite.
         """
-        if total.shape != (self.values,) or not np.isfinite(total).all():
-            raise ValueError(f"expected {self.values} finite values")
-        with np.errstate(over="ignore"):
-            scaled = np.clip(total / self.step, -(2.0**62), 2.0**62)  # what is cut here is beyond any limit
-        units = stochastic_round(scaled, random)
-        clipped = int(np.count_nonzero(np.abs(units) > limit))
-        np.clip(units, -limit, limit, out=units)
+        if total.shape != (self.values,):
+            raise ValueError(f"expected {self.values} values, got {total.shape}")
+        clipped = 0
+        units = np.zeros(self.values, dtype=np.int64)
         if deviation > 0:
-            units += rounded_gaussian(self.values, deviation, random)
+            units = rounded_gaussian(self.values, deviation, random)
+        dither = Dither(random)
+        for first in range(0, self.values, BLOCK):
+            part = dither.round(self._scaled(total[first : first + BLOCK]))
+            clipped += int(np.count_nonzero(np.abs(part) > limit))
+            units[first : first + BLOCK] += np.clip(part, -limit, limit, out=part)
         return units, clipped
+
+    def _scaled(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Lattice units, not rounded; what is cut here is beyond any limit."""
+        if not np.isfinite(part).all():
+            raise ValueError("a sum of gradients is finite")
+        with np.errstate(over="ignore"):
+            scaled = part / self.step
+        return np.clip(scaled, -(2.0**62), 2.0**62, out=scaled)
 
     def real(self, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Lattice units ``[P]`` in units of the gradient."""

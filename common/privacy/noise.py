@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 LEAST_DEVIATION: Final = 16.0
 LARGEST_DEVIATION: Final = 2.0**44
 
+BLOCK: Final = 1 << 15
+"""Values rounded at a time: they stay in the processor's cache."""
+
 _PAIRS: Final = 1 << 14
 """Pairs in a block: what is worked on stays in the processor's second-level cache."""
 _MARGIN: Final = 2.0**-20
@@ -122,13 +125,37 @@ def stochastic_round(values: NDArray[np.float64], random: RandomSource) -> NDArr
         TypeError: The values are not float64.
         ValueError: A value is not finite or too large.
     """
-    if values.dtype != np.float64:
-        raise TypeError(f"values to be rounded are float64, not {values.dtype}")
-    if not bool(np.all(np.abs(values) <= 2.0**62)):
-        raise ValueError("values to be rounded are finite and of magnitude 2^62 at most")
-    dither = (_words(Keystream(draw(random, 32)), values.size) >> np.uint64(11)) * _UNIT
-    below = np.floor(values)
-    return below.astype(np.int64) + (dither.reshape(values.shape) < values - below)
+    rounder, flat = Dither(random), values.reshape(-1)
+    rounded = np.empty(flat.size, dtype=np.int64)
+    for first in range(0, flat.size, BLOCK):
+        rounded[first : first + BLOCK] = rounder.round(flat[first : first + BLOCK])
+    return rounded.reshape(values.shape)
+
+
+class Dither:
+    """The dither of one array, for arrays that are rounded block by block; see :func:`stochastic_round`.
+
+    Args:
+        random: Draws the 32 bytes of the key.
+    """
+
+    def __init__(self, random: RandomSource) -> None:
+        self._stream = Keystream(draw(random, 32))
+
+    def round(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """The next values of the array, float64 ``[size]``, rounded.
+
+        Raises:
+            TypeError: The values are not float64.
+            ValueError: A value is not finite or too large.
+        """
+        if values.dtype != np.float64:
+            raise TypeError(f"values to be rounded are float64, not {values.dtype}")
+        if values.size and not float(np.abs(values).max()) <= 2.0**62:
+            raise ValueError("values to be rounded are finite and of magnitude 2^62 at most")
+        dither = (_words(self._stream, values.size) >> np.uint64(11)) * _UNIT
+        below = np.floor(values)
+        return below.astype(np.int64) + (dither < values - below)
 
 
 def _words(stream: Keystream, count: int) -> NDArray[np.uint64]:

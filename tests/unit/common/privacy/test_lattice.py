@@ -79,7 +79,7 @@ def test_noise_has_the_deviation_asked_for_and_covers_an_empty_draw() -> None:
 def test_what_is_no_sum_is_refused() -> None:
     LATTICE.privatise(np.zeros(400), deviation=0, random=os.urandom)  # the positive control
     for wrong in (np.zeros(399), np.full(400, np.nan), np.full(400, np.inf)):
-        with pytest.raises(ValueError, match="400 finite values"):
+        with pytest.raises(ValueError, match=r"400 values|is finite"):
             LATTICE.privatise(wrong, deviation=0, random=os.urandom)
 
 
