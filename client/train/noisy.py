@@ -178,10 +178,10 @@ class PatientGradients:
         images, masks, targets = load_batch(self._data, batch, self._device)
         images, masks = augment(images, masks, self._study.training.augmentation, generator)
         loss = make_loss(self._study.training.loss, None)
+        # In float32 on every device: half precision could move other patients' gradients by more than the float slack.
         with self._recorder.recording(units):
-            with self._device.autocast():
-                logits = self._model(images.contiguous(memory_format=channels_last(images.ndim)))
-                value = loss(logits.float(), targets if masks is None else masks)
+            logits = self._model(images.contiguous(memory_format=channels_last(images.ndim)))
+            value = loss(logits, targets if masks is None else masks)
             torch.autograd.backward(value * (units * share))
 
 
