@@ -12,7 +12,7 @@ from contextlib import closing
 from typing import TYPE_CHECKING
 
 import pytest
-from fakes.ledgers import RUN, cohort, ledger, limited, reserve, spend
+from fakes.ledgers import NOW, RUN, cohort, ledger, limited, reserve, spend
 
 from wardround.client.ledger.events import Spent, chained
 from wardround.common.errors import WardroundError
@@ -112,3 +112,22 @@ def test_every_length_of_a_truncated_ledger_is_refused(three: tuple[Path, Path, 
         (folder / "ledger.sqlite").write_bytes(content[:cut])
         assert outcome(folder) == "WR-1811"
     assert outcome(put_together(tmp_path / "whole", home, b"", home)) == "after"
+
+
+def test_a_hot_journal_of_a_file_that_is_gone_is_not_played_back(three: tuple[Path, Path, Path]) -> None:
+    before, middle, after = three
+    hot = (middle / "ledger.sqlite-journal").read_bytes()
+    for name in ("ledger.sqlite", "ledger.head"):
+        (middle / name).unlink()
+    assert outcome(after) == "after"
+    (middle / "ledger.sqlite-journal").write_bytes(hot)
+    limited(middle)
+    reserve(ledger(middle), ALL)
+    assert ledger(middle).check().sequence == 4
+
+    for name in ("ledger.sqlite", "ledger.head"):
+        (middle / name).unlink()
+    (middle / "ledger.sqlite-journal").write_bytes(hot)
+    ledger(middle).restore(after / "ledger.sqlite", admin="Ada", reason="a test", now=NOW)
+    assert ledger(middle).check().runs[RUN].written_off
+    assert outcome(before) == "before"

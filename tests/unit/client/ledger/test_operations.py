@@ -12,7 +12,7 @@ from fakes.ledgers import MECHANISM, NOW, RUN, SECRET, cohort, ledger, limited, 
 
 from wardround.client.ledger.accounts import accounts
 from wardround.client.ledger.cost import cost, enforced_epsilon, fits
-from wardround.client.ledger.events import START, Mechanism, chained
+from wardround.client.ledger.events import START, Mechanism, chained, moment
 from wardround.client.ledger.place import alone
 from wardround.client.ledger.store import new_file
 from wardround.common.errors import WardroundError
@@ -204,6 +204,16 @@ def test_withdrawal_acts_at_once_and_refunds_nothing(tmp_path: Path) -> None:
     book.withdraw(cohort([99]), now=NOW)
     assert book.state().sequence == before
     reserve(book, cohort(set(range(20)) - {3}), run="without", rounds=1)
+
+
+def test_a_cohort_that_a_crash_left_unused_still_holds_who_withdrew(tmp_path: Path) -> None:
+    book, pair = limited(tmp_path), cohort([98, 99])
+    book.withdraw(cohort([99]), now=NOW)
+    with book._open() as pages:  # a crash came before the second withdrawal itself was recorded
+        pages.see(pair, moment(NOW))
+    refused("WR-1810", lambda: reserve(book, pair))
+    refused("WR-1810", lambda: reserve(ledger(tmp_path), pair))
+    reserve(book, cohort([98]))
 
 
 @pytest.mark.parametrize("epsilon", [0.0, -1.0, float("nan"), float("inf")])
