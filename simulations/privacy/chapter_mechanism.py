@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from wardround.common.privacy.lattice import FLOAT_SLACK
 from wardround.simulations.privacy.question import Question, at_most, count, number
 
 if TYPE_CHECKING:
@@ -139,8 +140,13 @@ def _numerics(facts: Facts) -> Question:
         (
             (
                 "Noise that is computed in floating point can give values away by their last digits (Mironov 2012). "
-                "Here everything that leaves lies on a lattice of integers, and the sampler computes every value "
-                "exactly where floating point could round it the wrong way. Norms are computed in float64."
+                "Here integers on a lattice get integer noise, before anything else is computed from them, and the "
+                "sampler computes every value exactly where floating point could round it the wrong way."
+            ),
+            (
+                "Norms and sums are computed in float64, gradients by kernels in single precision. What their rounding "
+                f"may add to one patient's change, 2^{math.log2(FLOAT_SLACK):.0f} of the clipping norm, is covered by "
+                "noise; that it is not more is an assumption about the kernels."
             ),
             *slack,
             (

@@ -8,6 +8,8 @@ from functools import cached_property
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final
 
+import numpy as np
+
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.conversions import ready_for_privacy
 from wardround.common.models.state import state_arrays
@@ -158,8 +160,9 @@ class Facts:
     def added_to_delta(self) -> float:
         """Decimal exponent of what sums of rounded noise add to delta: below 10 to this power.
 
-        ``P n exp(-9 d^2)`` for each step, d being one site's deviation (common/privacy/README.md). Only where
-        :attr:`Study.distributed`.
+        ``(1 + exp(epsilon)) P n exp(-9 d^2)`` for each step, d being one site's deviation (common/privacy/README.md,
+        section 3). Only where :attr:`Study.distributed`.
         """
         count = self.model.values * len(self.study.sites) * self.plan.steps
-        return math.log10(count) - 9 * self.plan.deviation**2 / math.log(10)
+        logarithm = math.log(count) + float(np.logaddexp(0, self.promise.promised or 0)) - 9 * self.plan.deviation**2
+        return logarithm / math.log(10)

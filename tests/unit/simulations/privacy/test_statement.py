@@ -196,3 +196,13 @@ def test_validation_patients_have_a_promise_of_their_own_where_they_pay() -> Non
     assert "in 4 of the rounds" in answer(paid, "leaves")
     assert "validation loss" not in answer(paid, "stays")
     assert "epsilon 2.5" in paid.summary[-1]
+
+
+def test_what_rounded_sums_add_to_delta_is_the_corollary_of_the_proof() -> None:
+    """(1 + e^epsilon) T P n e^(-9 d^2), in logarithms: the number itself is no float."""
+    study = study_of()
+    facts = Facts(study, model_facts(study))
+    exact = math.log((1 + math.exp(4.0)) * 20 * facts.model.values * 5) - 9 * facts.plan.deviation**2
+    assert facts.added_to_delta == pytest.approx(exact / math.log(10))
+    assert "less than 10^-1000 to delta" in answer(statement(study), "implementation")
+    assert "to delta" not in answer(statement(study_of(trust="local")), "implementation")
