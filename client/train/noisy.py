@@ -17,6 +17,7 @@ Denominators are public (:mod:`wardround.common.privacy.plan`): no number of thi
 from __future__ import annotations
 
 from collections import defaultdict
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -127,10 +128,10 @@ class PatientGradients:
         Returns:
             ``[P]``, in the order of the model's state.
         """
-        with gpu_memory_errors():
+        with gpu_memory_errors(), self._unpredictable():
             place_model(self._model, self._device)
             self._model.train()
-            generator = torch.Generator().manual_seed(int.from_bytes(draw(self._random, 8), "big") >> 1)
+            generator = torch.Generator().manual_seed(self._seed())
             sums = {
                 name: torch.zeros(parameter.shape, dtype=torch.float64, device=self._device.kind)
                 for name, parameter in self._model.named_parameters()
@@ -139,6 +140,19 @@ class PatientGradients:
                 for name, found in self._clipped(patients, generator).items():
                     sums[name] += found
             return torch.cat([found.flatten() for found in sums.values()]).cpu().numpy()
+
+    @contextmanager
+    def _unpredictable(self) -> Iterator[None]:
+        """Dropout from the site's own randomness: who could foresee its masks could tell how many patients came first.
+
+        With masks that nobody knows, each patient's are independent of who else was drawn.
+        """
+        with torch.random.fork_rng([self._device.kind] if self._device.is_gpu else []):
+            torch.manual_seed(self._seed())
+            yield
+
+    def _seed(self) -> int:
+        return int.from_bytes(draw(self._random, 8), "big") >> 1
 
     def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[list[Indices]]:
         """Patients with equally many images, as many as the physical batch holds, one at least."""
