@@ -16,7 +16,17 @@ from wardround.common.study import parse_toml
 from wardround.common.vector import Layout
 from wardround.simulations.scenario import SCENARIOS, build_scenario, load_scenario, scenario_names
 
-SHIPPED = ("cord", "cxr", "cxr-dp", "hippocampus", "hippocampus-shift", "lungseg", "phantom-3d", "phantom-cxr")
+SHIPPED = (
+    "cord",
+    "cxr",
+    "cxr-dp",
+    "hippocampus",
+    "hippocampus-dp",
+    "hippocampus-shift",
+    "lungseg",
+    "phantom-3d",
+    "phantom-cxr",
+)
 
 
 def fields_of(name: str) -> dict:
@@ -45,9 +55,9 @@ def test_every_shipped_scenario_loads_and_says_what_it_can_and_cannot_show(name:
     assert "Cannot show:" in header
 
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("cord", "cxr-dp")])
+@pytest.mark.parametrize("name", [name for name in SHIPPED if name not in ("cord", "cxr-dp", "hippocampus-dp")])
 def test_every_shipped_federation_has_what_mode_private_needs(name: str) -> None:
-    """``cord`` has one person a hospital and no federation of all; ``cxr-dp`` has noise in the sum, and its lattice."""
+    """``cord`` has one person a hospital and no federation of all; noise in the sum has a lattice of its own."""
     study = load_scenario(name, ["aggregation.mode=private"]).study
     layout = Layout.of(state_arrays(build_model(study, seed=0)))
     assert len(study.secure.bounds(layout)) == len(layout.entries)
@@ -55,8 +65,9 @@ def test_every_shipped_federation_has_what_mode_private_needs(name: str) -> None
     assert study.ring_bits == (16 if study.task.kind == "classification" else 32)
 
 
-def test_the_shipped_promise_is_kept_with_every_hospital_s_share_of_the_noise() -> None:
-    study = load_scenario("cxr-dp").study
+@pytest.mark.parametrize("name", ["cxr-dp", "hippocampus-dp"])
+def test_the_shipped_promise_is_kept_with_every_hospital_s_share_of_the_noise(name: str) -> None:
+    study = load_scenario(name).study
     layout = Layout.of(state_arrays(build_model(study, seed=0)))
     assert training_encoding(study, layout).noise is not None
     assert study.promise.noise_multiplier is not None
