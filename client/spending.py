@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wardround.client.ledger.patients import Cohort
 from wardround.common.errors import WardroundError
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from wardround.common.privacy.mechanism import SampledGaussian
     from wardround.common.study import Study
     from wardround.common.wire.base import RunContext
+
+LONGEST: Final = 100
+"""Characters of a run's name to which something can be added."""
 
 Part: TypeAlias = Literal["train", "validation"]
 
@@ -132,8 +136,9 @@ def settle_run(home: Home, run: StudyRunId) -> None:
 
 
 def validations_of(run: StudyRunId) -> StudyRunId:
-    """The ledger's name for the validations of a study run."""
-    return StudyRunId(f"{run}.validation")
+    """The ledger's name for the validations of a study run; of a long name, for its SHA-256."""
+    short = run if len(run) <= LONGEST else hashlib.sha256(run.encode()).hexdigest()
+    return StudyRunId(f"{short}.validation")
 
 
 def _now() -> datetime:

@@ -195,3 +195,10 @@ def test_an_interrupted_run_goes_on_with_the_coordinator_s_optimizer_and_pays_no
     lattice = noise_plan(broken.study, broken.layout.size).lattice
     np.testing.assert_allclose(broken.model(), calm.model(), rtol=0, atol=40 * lattice.step / 40)
     assert np.abs(calm.model() - calm.initial).max() > 400 * lattice.step / 40, "the positive control: it moved"
+
+
+def test_a_run_with_the_longest_name_has_validations_too() -> None:
+    longest, other = StudyRunId("r" * 128), StudyRunId("r" * 127 + "s")
+    assert len(validations_of(longest)) <= 128
+    assert validations_of(longest) != validations_of(other)
+    assert validations_of(StudyRunId("run")) == "run.validation"
