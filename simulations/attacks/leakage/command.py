@@ -35,7 +35,7 @@ class Wanted:
         target: A scenario's name or file, or the folder of a finished run; None: the toy, which promises epsilon 3.
         settings: ``section.field=value`` changes of a scenario.
         data: Folder with the data sets; None: the environment variable ``WARDROUND_DATA``, if set.
-        seeds: How often canaries and the toy's members are attacked.
+        seeds: How often the canaries are attacked.
         quick: Toys alone, and no network is inverted.
         without_privacy: Take the study's noise away: everything should succeed then.
         workers: Whole runs side by side.

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from wardround.simulations.attacks.leakage.images import Population
 
 COMPONENTS: Final = 50
-ITERATIONS: Final = 120
-STEP: Final = 0.05
+ITERATIONS: Final = 200
+STEP: Final = 0.1
 
 
 def mean_sum(study: Study, model: nn.Module, image: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -67,18 +67,27 @@ class Quality:
         )
 
 
-def quality(found: Scores) -> Quality:
+def quality(found: Scores, patients: NDArray[np.int64] | None = None) -> Quality:
     """Of an attack's scores.
 
-    The bounds of the area are DeLong's (DeLong, DeLong, Clarke-Pearson, Biometrics 1988), normal.
+    The bounds of the area are normal, with the variance of DeLong, DeLong, Clarke-Pearson, Biometrics 1988, and of
+    Obuchowski, Biometrics 1997, where several scores belong to one patient.
+
+    Args:
+        found: The scores.
+        patients: Number of each score's patient, ``[m]``; None: each has one.
     """
     inside, outside = found.scores[found.present], found.scores[~found.present]
     above = _placements(inside, outside)
-    below = 1 - _placements(outside, inside)
     auc = float(above.mean())
-    deviation = float(np.sqrt(above.var(ddof=1) / len(above) + below.var(ddof=1) / len(below)))
+    shares = np.empty(len(found.scores))
+    shares[found.present] = (above - auc) / len(inside)
+    shares[~found.present] = (1 - _placements(outside, inside) - auc) / len(outside)
+    own = np.arange(len(shares)) if patients is None else patients
+    count = np.unique(own).size
+    deviation = float(np.sqrt(count / (count - 1) * np.sum(np.bincount(own, shares) ** 2)))
     reach = float(stats.norm.isf(FAILURE)) * deviation
-    hits = int(np.count_nonzero(inside > np.quantile(outside, 1 - RARE)))
+    hits = int(np.count_nonzero(inside > np.quantile(outside, 1 - RARE, method="higher")))
     low, _ = clopper_pearson(hits, len(inside), FAILURE)
     return Quality(auc, max(0.0, auc - reach), min(1.0, auc + reach), hits / len(inside), low)
 

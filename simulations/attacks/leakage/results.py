@@ -27,9 +27,12 @@ class LeakageCase(BaseModel):
         reason: How far it got, in words.
         epsilon: Lower bound on epsilon for sampled Gaussian noise; 0: the attack shows nothing.
         any_epsilon: Lower bound on epsilon that holds for any mechanism.
-        control_succeeds: Whether the same attack shows without noise what the claim excludes.
+        control_succeeds: Whether the same attack shows without noise what the claim excludes; of a weak one, whether it
+            does better than chance.
         control: How far it got there, in words.
         transcript: The scores and reconstructions' figures, of both.
+        weak: An attack on published models, which may find nothing in a study that generalises well, noise or not: its
+            control is reported and does not decide whether the suite passes.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -43,11 +46,12 @@ class LeakageCase(BaseModel):
     control_succeeds: bool
     control: str
     transcript: str
+    weak: bool = False
 
     @property
     def holds(self) -> bool:
         """Whether the promise stood against this attack, and the attack is a real one."""
-        return self.refused and self.control_succeeds
+        return self.refused and (self.control_succeeds or self.weak)
 
 
 class LeakageReport(BaseModel):
@@ -65,7 +69,8 @@ class LeakageReport(BaseModel):
         judged_by: Epsilon by which the attacks were judged: the claim, or 8 where there is none.
         cases: What came of each attack.
         folder: Where the transcripts are.
-        passed: Whether something is promised, every attack stayed within it, and every control succeeds.
+        passed: Whether something is promised, every attack stayed within it, and every control succeeds but those
+            of weak attacks.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

@@ -3,11 +3,13 @@
 1. Of every hospital's patients a random half trains, the other half does not; another split for every run.
 2. The first run is the target; a finished run may take its place, with its own split.
 3. The others are the reference models of :mod:`.membership`. Patients whom they all saw are left out.
+4. Errors are judged on the target. Whether the attack finds anything at all is told from every run as the target of all
+   others, patient by patient.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -19,7 +21,7 @@ from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import load_state_arrays
 from wardround.common.study import Study
 from wardround.simulations.arms import plan_jobs
-from wardround.simulations.attacks.leakage.membership import memberships
+from wardround.simulations.attacks.leakage.membership import memberships, quality
 from wardround.simulations.attacks.leakage.scores import Scores
 from wardround.simulations.hospitals import build_hospitals
 from wardround.simulations.job import load_model
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from wardround.simulations.hospitals import VirtualHospital
     from wardround.simulations.job import Job
     from wardround.simulations.scenario import Scenario
+
+    Model = tuple[NDArray[np.bool_], NDArray[np.float64]]
 
 REFERENCES: Final = 3
 
@@ -106,7 +110,7 @@ class Runs:
         models = [(self._members(job.study), self._odds(job.out / "model")) for job in jobs]
         if self.finished is not None and taken:
             models.insert(0, (self._members(study), self._odds(self.finished / "model")))
-        return memberships(compared(models), study.promise.delta)
+        return rotated(models, study.promise.delta)
 
     def _job(self, study: Study, number: int) -> Job:
         fields = study.model_dump(mode="json", by_alias=True)
@@ -149,8 +153,18 @@ def _patient_odds(model: torch.nn.Module, data: SiteData, study: Study) -> NDArr
     return np.asarray(np.bincount(patient, odds) / np.bincount(patient))
 
 
-def compared(models: Sequence[tuple[NDArray[np.bool_], NDArray[np.float64]]]) -> Scores:
-    """Step 3 of :mod:`.membership`.
+def rotated(models: Sequence[Model], delta: float) -> Finding:
+    """Step 4: the first model as the target, and every one of them."""
+    finding = memberships(compared(models)[0], delta)
+    turns = [compared([models[turn], *models[:turn], *models[turn + 1 :]]) for turn in range(len(models))]
+    measured = quality(Scores.joined([found for found, _ in turns]), np.concatenate([own for _, own in turns]))
+    words = f"{len(models)} models: {measured.words}"
+    record = {**finding.record, "every_model": asdict(measured)}
+    return replace(finding, words=words, record=record, telling=measured.auc_low > 0.5)
+
+
+def compared(models: Sequence[Model]) -> tuple[Scores, NDArray[np.int64]]:
+    """Step 3 of :mod:`.membership`: scores, and the number of each one's patient.
 
     Args:
         models: Members ``[n]`` and phi ``[n]`` of the target, then of each reference model.
@@ -160,4 +174,4 @@ def compared(models: Sequence[tuple[NDArray[np.bool_], NDArray[np.float64]]]) ->
     odds = np.array([found for _, found in references])
     some = unseen.any(axis=0)
     usual = (odds * unseen).sum(axis=0)[some] / unseen.sum(axis=0)[some]
-    return Scores(members[some], phi[some] - usual)
+    return Scores(members[some], phi[some] - usual), np.flatnonzero(some)

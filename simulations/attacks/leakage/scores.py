@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 THRESHOLDS: Final = 64
+"""Tried, evenly among the scores."""
+
+WIDE_GAPS: Final = 8
+"""Between scores, in whose middle a threshold is tried as well: scores without noise lie in a few heaps."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,6 +72,7 @@ def _held_out(found: Scores, failure: float, gain: Callable[[Errors], float]) ->
     chosen, judged = found.halves
     ordered = np.unique(chosen.scores)
     between = (ordered[1:] + ordered[:-1]) / 2
-    places = np.unique(np.linspace(0, len(between) - 1, THRESHOLDS).astype(int))
+    even = np.linspace(0, len(between) - 1, THRESHOLDS).astype(int)
+    places = np.unique([*even, *np.argsort(np.diff(ordered))[-WIDE_GAPS:]])
     errors = [(gain(chosen.errors(float(between[place]), failure)), float(between[place])) for place in places]
     return judged.errors(max(errors)[1], failure)
