@@ -13,15 +13,13 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import nn
 
 from wardround.client.train.per_sample.layers import SimpleLayer, Sink, Step, register_layer
-from wardround.client.train.per_sample.weights import ConvolutionProduct, Rule, arrange, few_channels
+from wardround.client.train.per_sample.weights import Rule, arrange, few_channels, of_weight
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
     from torch.nn.modules.conv import _ConvNd
-
-    from wardround.client.train.per_sample.contributions import Contribution
 
 SPATIAL: dict[type[nn.Module], int] = {
     nn.Conv1d: 1,
@@ -73,7 +71,7 @@ class Convolution(SimpleLayer):
         settings = (layer.stride, _padding(layer), layer.dilation, False, layer.output_padding, layer.groups)
         return _convolved(inputs, weight, bias, settings)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Input by the batch, weight and bias by the unit."""
         return _backward(step, transposed=False, output_padding=(0,) * (step.gradient.ndim - 2))
 
@@ -107,21 +105,20 @@ class TransposedConvolution(SimpleLayer):
         settings = (layer.stride, layer.padding, layer.dilation, True, options[0], layer.groups)
         return _convolved(inputs, weight, bias, settings)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Input by the batch, weight and bias by the unit."""
         return _backward(step, transposed=True, output_padding=_added(step))
 
 
 def _backward(
     step: Step, *, transposed: bool, output_padding: tuple[int, ...]
-) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
+) -> tuple[Tensor | None, dict[str, Tensor]]:
     layer = cast("_ConvNd", step.module)
     inputs, weight = step.kept
     rule = Rule(layer.stride, _padding(layer), layer.dilation, transposed, output_padding)
-    found: dict[str, Tensor | Contribution] = {}
+    found: dict[str, Tensor] = {}
     if "weight" in step.wanted:
-        product = ConvolutionProduct(inputs, step.gradient, weight, step.units, rule, layer.groups)
-        found["weight"] = product if product.worthwhile() else product.written_out()
+        found["weight"] = of_weight(inputs, step.gradient, weight, step.units, rule=rule, groups=layer.groups)
     if "bias" in step.wanted:
         found["bias"] = step.gradient.flatten(2).sum(2).view(step.units, -1, step.gradient.shape[1]).sum(1)
     return _of_input(step, rule) if step.wants_input else None, found

@@ -9,46 +9,12 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from wardround.client.train.per_sample.contributions import Product, taking_part, worth_a_product
 from wardround.client.train.per_sample.layers import SimpleLayer, Step, register_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from torch import Tensor
-
-    from wardround.client.train.per_sample.contributions import Contribution
-
-
-class LinearProduct(Product):
-    """Of a linear layer's weight.
-
-    Args:
-        before: Input ``[units, rows, C]``.
-        after: Gradient of the output ``[units, rows, O]``.
-    """
-
-    def __init__(self, before: Tensor, after: Tensor) -> None:
-        self._before, self._after = before, after
-
-    def before(self) -> Tensor:
-        """The input."""
-        return self._before
-
-    def after(self) -> Tensor:
-        """The gradient of the output."""
-        return self._after
-
-    def weighted(self, factors: Tensor) -> Tensor:
-        """One product of all rows, in float64."""
-        before, after = taking_part(
-            factors, len(factors), self._before.double().flatten(0, 1), self._after.double().flatten(0, 1)
-        )
-        return after.t() @ before
-
-    def written_out(self) -> Tensor:
-        """One product for every unit."""
-        return self._after.transpose(1, 2) @ self._before
 
 
 class Linear(SimpleLayer):
@@ -67,16 +33,14 @@ class Linear(SimpleLayer):
         weight = cast("Tensor", weight)
         return F.linear(inputs, weight, bias), (inputs, weight)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Contribution]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Input by the batch; the weight is one matrix product for every unit."""
         inputs, weight = step.kept
         of_input = step.gradient @ weight if step.wants_input else None
         after = step.gradient.reshape(step.units, -1, weight.shape[0])
-        found: dict[str, Tensor | Contribution] = {}
+        found: dict[str, Tensor] = {}
         if "weight" in step.wanted:
-            product = LinearProduct(inputs.reshape(step.units, -1, weight.shape[1]), after)
-            cheaper = worth_a_product(after.shape[1], weight.shape[1], weight.shape[0])
-            found["weight"] = product if cheaper else product.written_out()
+            found["weight"] = after.transpose(1, 2) @ inputs.reshape(step.units, -1, weight.shape[1])
         if "bias" in step.wanted:
             found["bias"] = after.sum(1)
         return of_input, found

@@ -18,14 +18,10 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from torch.autograd.function import once_differentiable
 
-from wardround.client.train.per_sample.contributions import Written
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from torch import Tensor, nn
-
-    from wardround.client.train.per_sample.contributions import Contribution
 
 Precision = Literal["low", "full", "input"]
 """What a layer computes in under automatic mixed precision: the low type, float32, or its input's type."""
@@ -43,24 +39,23 @@ class Sink:
         found: By name in the model.
     """
 
-    def __init__(self, units: int, names: dict[str, str], found: dict[str, Contribution]) -> None:
+    def __init__(self, units: int, names: dict[str, str], found: dict[str, Tensor]) -> None:
         self.units = units
         self._names = names
         self._found = found
 
-    def add(self, name: str, gradient: Tensor | Contribution) -> None:
+    def add(self, name: str, gradient: Tensor) -> None:
         """Add to what the layer's parameter ``name`` has; frozen parameters are ignored.
 
         Args:
             name: The layer's own.
-            gradient: ``[units, *shape]`` in the parameter's data type, or what stands for it.
+            gradient: ``[units, *shape]`` in the parameter's data type.
         """
         if name not in self._names:
             return
         full = self._names[name]
-        more = Written(gradient) if isinstance(gradient, torch.Tensor) else gradient
         known = self._found.get(full)
-        self._found[full] = more if known is None else Written(known.written_out() + more.written_out())
+        self._found[full] = gradient if known is None else known + gradient
 
     def part(self, prefix: str) -> Sink:
         """The sink of a layer inside this one; ``prefix`` ends with a dot, or is empty."""
@@ -152,7 +147,7 @@ class SimpleLayer(Layer):
         """
 
     @abstractmethod
-    def backward(self, step: Step) -> tuple[Tensor | None, Mapping[str, Tensor | Contribution]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, Mapping[str, Tensor]]:
         """Gradient of the input (None if it is not wanted), and ``[units, *shape]`` of each wanted parameter."""
 
 
@@ -193,7 +188,7 @@ class _Recorded(torch.autograd.Function):
         with torch.autocast(gradient.device.type, enabled=False):
             of_input, found = layer.backward(step)
         for name, value in found.items():
-            ctx.sink.add(name, _in_type_of(getattr(ctx.module, name), value))
+            ctx.sink.add(name, value.to(getattr(ctx.module, name).dtype))
         if of_input is not None:
             of_input = of_input.to(ctx.input_dtype)
         return (None,) * _BEFORE_INPUT + (of_input,) + (None,) * len(layer.parameters)
@@ -201,10 +196,6 @@ class _Recorded(torch.autograd.Function):
 
 _BEFORE_INPUT: Final = 4
 """Arguments of :meth:`_Recorded.forward` before the input."""
-
-
-def _in_type_of(parameter: Tensor, found: Tensor | Contribution) -> Tensor | Contribution:
-    return found.to(parameter.dtype) if isinstance(found, torch.Tensor) else found
 
 
 def _computed_in(inputs: Tensor, precision: Precision) -> torch.dtype:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wardround.client.train.per_sample.check import check_model, trained
+from wardround.client.train.per_sample.contributions import squares, weighted
 from wardround.client.train.per_sample.layers import LAYERS, Sink
 from wardround.common.errors import WardroundError
 
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor, nn
-
-    from wardround.client.train.per_sample.contributions import Contribution
 
 
 class PerSample:
@@ -49,7 +48,7 @@ class PerSample:
         check_model(model)
         self._model = model
         self._units = 0
-        self._found: dict[str, Contribution] = {}
+        self._found: dict[str, Tensor] = {}
 
     @contextmanager
     def recording(self, units: int) -> Iterator[None]:
@@ -86,10 +85,10 @@ class PerSample:
 
     def norms(self) -> Tensor:
         """Euclidean norm of each unit's gradient over all trainable parameters, float64 ``[units]``."""
-        squares = torch.zeros(self._units, dtype=torch.float64, device=self._device())
-        for contribution in self._found.values():
-            squares += contribution.squares()
-        return squares.sqrt()
+        total = torch.zeros(self._units, dtype=torch.float64, device=self._device())
+        for gradients in self._found.values():
+            total += squares(gradients)
+        return total.sqrt()
 
     def weighted_sum(self, factors: Tensor) -> dict[str, Tensor]:
         """Sum over the units of factor times gradient, and release the gradients.
@@ -113,7 +112,7 @@ class PerSample:
         sums = {}
         for name, parameter in self._model.named_parameters():
             if name in found:
-                sums[name] = found.pop(name).weighted(factors).double()
+                sums[name] = weighted(found.pop(name), factors)
             elif parameter.requires_grad:
                 sums[name] = torch.zeros(parameter.shape, dtype=torch.float64, device=parameter.device)
         return sums
