@@ -4,13 +4,19 @@ Patients are put in a fixed order: by stratum (which labels any of their images 
 stratum by SHA-256 of the seed and the identifier. Parts are then taken at even steps along that
 order, so that every stratum gives its share to within one patient. Folds are every K-th patient.
 All arithmetic is on whole numbers; there is no random generator.
+
+An independent split asks nothing of the other patients: SHA-256 of the seed and the identifier is a point on a line of
+length 1; the test part takes the first piece of it, validation the next. Under differential privacy nothing else will
+do: in an ordered split one patient more moves hundreds of others between the parts, and noise for one patient covers
+one patient.
 """
 
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -20,6 +26,11 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from wardround.common.study import Split
+
+
+_BITS: Final = 256
+_FINE: Final = 52
+"""Points lie on 2^256 places; shares are rounded to 2^52 of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +77,32 @@ def split_patients(
         raise ValueError("one stratum per sample is needed")
     if (fold is None) != (folds == 1) or (fold is not None and not 0 <= fold < folds):
         raise ValueError("fold must be given with folds above 1, from 0 to folds - 1")
+    if split.independent:
+        return _independent(patients, split, fold, folds)
     order = _ordered(patients, strata, split.seed)
     test = _every(order, folds, fold) if fold is not None else _spread(order, _count(split.test, len(order)))
     rest = [patient for patient in order if patient not in test]
     validation = _spread(rest, min(len(rest), _count(split.validation, len(order))))
     return _parts(patients, test, validation)
+
+
+def _independent(patients: Sequence[str], split: Split, fold: int | None, folds: int) -> Parts:
+    """Each patient's part from a point of their own; with folds, a fold is a piece of the line, the rest one again."""
+    known = set(patients)
+    points = {patient: int.from_bytes(_rank(patient, split.seed), "big") for patient in known}
+    if fold is None:
+        test = {patient for patient in known if points[patient] < _threshold(split.test)}
+        held = _threshold(split.test + split.validation)
+        return _parts(patients, test, {patient for patient in known - test if points[patient] < held})
+    test = {patient for patient in known if points[patient] * folds >> _BITS == fold}
+    share = min(1.0, split.validation * folds / (folds - 1))
+    again = {patient: int.from_bytes(_rank(patient, f"{split.seed} validation"), "big") for patient in known - test}
+    return _parts(patients, test, {patient for patient, point in again.items() if point < _threshold(share)})
+
+
+def _threshold(share: float) -> int:
+    """The whole number of points below a share of the line, from 0 to 1."""
+    return math.floor(math.ldexp(share, _FINE)) << (_BITS - _FINE)
 
 
 def _ordered(patients: Sequence[str], strata: Sequence[tuple[int, ...]], seed: int) -> list[str]:
@@ -81,8 +113,8 @@ def _ordered(patients: Sequence[str], strata: Sequence[tuple[int, ...]], seed: i
     return sorted(stratum, key=lambda patient: (stratum[patient], _rank(patient, seed)))
 
 
-def _rank(patient: str, seed: int) -> bytes:
-    return hashlib.sha256(f"wardround split {seed}|{patient}".encode()).digest()
+def _rank(patient: str, salt: int | str) -> bytes:
+    return hashlib.sha256(f"wardround split {salt}|{patient}".encode()).digest()
 
 
 def _count(fraction: float, patients: int) -> int:

@@ -5,8 +5,8 @@ and augmentations of one patient: De, Berrada, Hayes, Smith, Balle, Unlocking Hi
 Classification through Scale, 2022, section 3.
 
 1. each patient is drawn with probability q, by the operating system's randomness
-2. at most m images of a drawn patient, K augmented copies of each
-3. micro-batches of whole patients, as large as ``training.batch_size`` images
+2. at most m images of a drawn patient, K augmented copies of each; every patient has randomness of their own
+3. micro-batches of whole patients, as large as ``training.batch_size`` images, filled up where there are fewer
 4. one gradient a patient, of the mean loss over their copies; clipped to norm C; one that is not finite counts as 0
 5. the sum, in float64
 6. on the lattice, with noise (:mod:`wardround.common.privacy.lattice`); an empty draw has noise as well
@@ -17,7 +17,6 @@ Denominators are public (:mod:`wardround.common.privacy.plan`): no number of thi
 from __future__ import annotations
 
 from collections import defaultdict
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -112,12 +111,14 @@ class PatientGradients:
         """Steps 1 and 2: the images of each drawn patient."""
         promise = self._study.promise
         chosen = np.flatnonzero(poisson_sample(len(self._images), promise.rate, self._random))
-        generator = np.random.default_rng(list(draw(self._random, 32)))
-        most = promise.images_per_patient
-        return [
-            own if len(own) <= most else np.sort(generator.choice(own, most, replace=False))
-            for own in (self._images[patient] for patient in chosen)
-        ]
+        return [self._some(self._images[patient]) for patient in chosen]
+
+    def _some(self, own: Indices) -> Indices:
+        """At most m of a patient's images; the patient's own randomness decides."""
+        most = self._study.promise.images_per_patient
+        if len(own) <= most:
+            return own
+        return np.sort(np.random.default_rng(list(draw(self._random, 32))).choice(own, most, replace=False))
 
     def clipped_sum(self, drawn: Sequence[Indices]) -> NDArray[np.float64]:
         """Steps 3 to 5: the sum of one clipped gradient for each patient.
@@ -128,75 +129,89 @@ class PatientGradients:
         Returns:
             ``[P]``, in the order of the model's state.
         """
-        with gpu_memory_errors(), self._unpredictable():
+        with gpu_memory_errors():
             place_model(self._model, self._device)
             self._model.train()
-            generator = torch.Generator().manual_seed(self._seed())
             sums = {
                 name: torch.zeros(parameter.shape, dtype=torch.float64, device=self._device.kind)
                 for name, parameter in self._model.named_parameters()
             }
-            for patients in self._micro_batches(drawn):
-                for name, found in self._clipped(patients, generator).items():
+            for patients, units in self._micro_batches(drawn):
+                for name, found in self._clipped(patients, units).items():
                     sums[name] += found
             return torch.cat([found.flatten() for found in sums.values()]).cpu().numpy()
 
-    @contextmanager
-    def _unpredictable(self) -> Iterator[None]:
-        """Dropout from the site's own randomness: who could foresee its masks could tell how many patients came first.
+    def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[tuple[list[Indices], int]]:
+        """Patients with equally many images, and of how many units their batch is to be.
 
-        With masks that nobody knows, each patient's are independent of who else was drawn.
+        For one number of images that is always the same: what a kernel computes for a patient may depend on the size
+        of the batch, and so on who else was drawn.
         """
-        with torch.random.fork_rng([self._device.kind] if self._device.is_gpu else []):
-            torch.manual_seed(self._seed())
-            yield
-
-    def _seed(self) -> int:
-        return int.from_bytes(draw(self._random, 8), "big") >> 1
-
-    def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[list[Indices]]:
-        """Patients with equally many images, as many as the physical batch holds, one at least."""
         same: dict[int, list[Indices]] = defaultdict(list)
         for own in drawn:
             same[len(own)].append(own)
         for images, patients in sorted(same.items()):
-            size = max(1, self._study.training.batch_size // (images * self._study.promise.augmentations))
-            for first in range(0, len(patients), size):
-                yield patients[first : first + size]
+            units = max(1, self._study.training.batch_size // (images * self._study.promise.augmentations))
+            for first in range(0, len(patients), units):
+                yield patients[first : first + units], units
 
-    def _clipped(self, patients: list[Indices], generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def _clipped(self, patients: list[Indices], units: int) -> dict[str, torch.Tensor]:
         """Step 4 for one micro-batch: the sum of its patients' clipped gradients, by parameter."""
         copies = len(patients[0]) * self._study.promise.augmentations
-        batch = np.repeat(np.concatenate(patients), self._study.promise.augmentations)
+        filled = [*patients, *[patients[0]] * (units - len(patients))]  # these take no part in the sum
+        batch = np.repeat(np.concatenate(filled), self._study.promise.augmentations)
         if copies > self._study.training.batch_size:
-            return self._clipped_in_parts(batch, generator)
-        self._record(batch, len(patients), 1.0, generator)
-        return self._recorder.weighted_sum(clip_factors(self._recorder.norms(), self._study.promise.clip))
+            return self._clipped_in_parts(batch)
+        self._record(batch, units, 1.0)
+        factors = clip_factors(self._recorder.norms(), self._study.promise.clip)
+        factors[len(patients) :] = 0
+        return self._recorder.weighted_sum(factors)
 
-    def _clipped_in_parts(self, batch: Indices, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    def _clipped_in_parts(self, batch: Indices) -> dict[str, torch.Tensor]:
         """The same for one patient whose copies are more than the physical batch holds."""
         size, whole = self._study.training.batch_size, torch.ones(1, dtype=torch.float64, device=self._device.kind)
         gradient: dict[str, torch.Tensor] = {}
         for part in np.split(batch, range(size, len(batch), size)):
-            self._record(part, 1, len(part) / len(batch), generator)
+            self._record(part, 1, len(part) / len(batch))
             for name, found in self._recorder.weighted_sum(whole).items():
                 gradient[name] = gradient[name] + found if name in gradient else found
-        squares = torch.stack([found.double().square().sum() for found in gradient.values()])
+        squares = torch.stack([found.square().sum() for found in gradient.values()])
         factor = clip_factors(squares.sum().sqrt().reshape(1), self._study.promise.clip)[0]
         if factor == 0:
             return {name: torch.zeros_like(found) for name, found in gradient.items()}
         return {name: found * factor for name, found in gradient.items()}
 
-    def _record(self, batch: Indices, units: int, share: float, generator: torch.Generator) -> None:
+    def _record(self, batch: Indices, units: int, share: float) -> None:
         """Forward and backward; a unit's loss is the mean over its copies, times ``share``."""
-        images, masks, targets = load_batch(self._data, batch, self._device)
-        images, masks = augment(images, masks, self._study.training.augmentation, generator)
+        images, masks, targets = self._augmented(batch, units)
         loss = make_loss(self._study.training.loss, None)
         # In float32 on every device: half precision could move other patients' gradients by more than the float slack.
         with self._recorder.recording(units):
             logits = self._model(images.contiguous(memory_format=channels_last(images.ndim)))
             value = loss(logits, targets if masks is None else masks)
             torch.autograd.backward(value * (units * share))
+
+    def _augmented(self, batch: Indices, units: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
+        """Images, masks and targets; every patient's are augmented with randomness of their own.
+
+        From one generator for all, a patient's draws would depend on how many others came first.
+        """
+        images, masks, targets = load_batch(self._data, batch, self._device)
+        names = self._study.training.augmentation
+        if not names:
+            return images, masks, targets
+        copies = len(batch) // units
+        parts = [
+            augment(
+                images[first : first + copies],
+                None if masks is None else masks[first : first + copies],
+                names,
+                torch.Generator().manual_seed(int.from_bytes(draw(self._random, 8), "big") >> 1),
+            )
+            for first in range(0, len(batch), copies)
+        ]
+        moved = [mask for _, mask in parts if mask is not None]
+        return torch.cat([image for image, _ in parts]), torch.cat(moved) if moved else None, targets
 
 
 def _check_state(model: torch.nn.Module) -> None:

@@ -151,12 +151,17 @@ class Split(Section):
         test: Fraction of a site's patients for test; with k folds a fold takes its place.
         seed: Salt of the deterministic order of patients.
         min_patients: A training site with fewer patients in any part is refused.
+        independent: Every patient's part follows from that patient alone, so that one patient more changes nobody
+            else's; sizes and labels of the parts are then left to chance. Otherwise parts have exact sizes and the same
+            labels. A study with a promise to patients is always split so.
     """
 
     validation: Fraction = 0.15
     test: Fraction = 0.25
     seed: Annotated[int, Field(ge=0)] = 0
     min_patients: Annotated[int, Field(ge=1)] = 2
+    # Left out of the canonical form where it is not used: studies without it keep their id.
+    independent: bool = Field(default=False, exclude_if=lambda independent: not independent)
 
     @model_validator(mode="after")
     def _room(self) -> Self:

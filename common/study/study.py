@@ -51,7 +51,7 @@ class Study(Section):
     privacy: Privacy | None = Field(default=None, exclude_if=lambda privacy: privacy is None)
     aggregation: Aggregation = Field(default=Aggregation(), validate_default=True)
     selection: Selection = Selection()
-    split: Split = Split()
+    split: Split = Field(default=Split(), validate_default=True)
     evaluation: Evaluation = Evaluation()
 
     @field_validator("privacy")
@@ -78,6 +78,12 @@ class Study(Section):
                 "WR-1805", "privacy.trust 'distributed' needs aggregation.mode 'private', where noise adds up."
             )
         return aggregation.for_noise(len(sites))
+
+    @field_validator("split")
+    @classmethod
+    def _independent(cls, split: Split, info: ValidationInfo) -> Split:
+        """Where one patient's part depended on others, a patient more would change whom the noise has to cover."""
+        return split if info.data.get("privacy") is None else split.model_copy(update={"independent": True})
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from torch.nn import MultiheadAttention
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.modules.instancenorm import _InstanceNorm
 
 from wardround.client.train.per_sample.layers import LAYERS
@@ -18,7 +20,8 @@ def check_model(model: nn.Module) -> None:
     """Refuse a model of which some gradient cannot be taken unit by unit.
 
     Frozen parameters (``requires_grad`` is False) are not trained, so their layers may be of any
-    kind; batch normalisation is refused all the same, since its output mixes the units. What a
+    kind; batch normalisation is refused all the same, since its output mixes the units, and so is dropout, whose masks
+    are drawn one after the other from one generator. What a
     model computes without parameters is not looked at here: see
     :func:`~wardround.client.train.per_sample.preflight.preflight`.
 
@@ -40,7 +43,15 @@ def _refusal(module: nn.Module) -> str | None:
         return "it normalises over the patients of a batch"
     if isinstance(module, _InstanceNorm) and module.track_running_stats:
         return "its running statistics would leave without noise"
+    if _drops(module):
+        return "what is dropped for a patient would depend on how many others came before"
     return _refusal_of_trained(module) if trained(module) else None
+
+
+def _drops(module: nn.Module) -> bool:
+    if isinstance(module, MultiheadAttention):
+        return bool(module.dropout > 0)
+    return isinstance(module, _DropoutNd) and module.p > 0
 
 
 def _refusal_of_trained(module: nn.Module) -> str | None:

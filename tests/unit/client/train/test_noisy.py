@@ -12,6 +12,7 @@ import torch
 from wardround.client.data.prepare import PreparedSet
 from wardround.client.train.device import choose_device
 from wardround.client.train.noisy import PatientGradients, clip_factors
+from wardround.common.errors import WardroundError
 from wardround.common.models.catalogue import build_model
 from wardround.common.study import Study, build_study
 
@@ -114,18 +115,66 @@ def test_an_empty_draw_is_a_sum_of_nothing() -> None:
     assert not found.any()
 
 
-def test_nobody_s_seed_decides_on_dropout_or_augmentation_and_none_is_changed() -> None:
-    """Masks that somebody can foresee tell how many patients came before: they have to be the site's own."""
-    of, prepared = study(parameters={"dropout": 0.5}), data()
-    sums = []
-    for _ in range(2):
-        torch.manual_seed(7)
-        state = torch.random.get_rng_state()
-        sums.append(gradients(of, prepared).clipped_sum(everybody(prepared)))
-        assert torch.equal(torch.random.get_rng_state(), state)
-    assert np.abs(sums[0] - sums[1]).max() > 1e-3 * np.abs(sums[0]).max()
-    still = [gradients(study(), prepared).clipped_sum(everybody(prepared)) for _ in range(2)]
-    np.testing.assert_array_equal(still[0], still[1])  # the positive control: nothing else is random
+def test_a_model_with_dropout_is_refused() -> None:
+    """Its masks come from one generator: who can guess the seed could tell how many patients came before."""
+    gradients(study(parameters={"dropout": 0.0}), data())  # the positive control
+    with pytest.raises(WardroundError) as refused:
+        gradients(study(parameters={"dropout": 0.5}), data())
+    assert refused.value.code == "WR-1803"
+    assert "dropout" in refused.value.what
+
+
+@pytest.mark.parametrize("batch_size", [2, 8, 64])
+def test_one_patient_more_changes_nobody_else_s_gradient(batch_size: int) -> None:
+    """The sums of neighbours differ by the clipping norm at most."""
+    of, prepared = study(batch_size=batch_size, clip=0.05), data()
+    everyone = everybody(prepared)
+    still = gradients(of, prepared)
+    whole = still.clipped_sum(everyone)
+    for place in range(len(everyone)):
+        others = [own for number, own in enumerate(everyone) if number != place]
+        assert np.linalg.norm(whole - still.clipped_sum(others)) <= 0.05 * (1 + 2.0**-10)
+
+
+def test_every_patient_s_augmentation_has_a_seed_of_its_own() -> None:
+    """As many fresh draws as patients, none of them shared: a patient more leaves the others' as they are."""
+    asked: list[int] = []
+
+    def source(size: int) -> bytes:
+        asked.append(size)
+        return os.urandom(size)
+
+    of, prepared = study(batch_size=64), data((1, 1, 1, 1, 1))
+    augmented = of.model_copy(update={"training": of.training.model_copy(update={"augmentation": ("flip_lr",)})})
+    indices = np.arange(5)
+    found = PatientGradients(build_model(of, seed=1), prepared, indices, augmented, device=CPU, random=source)
+    for drawn in (2, 5):
+        asked.clear()
+        found.clipped_sum(everybody(prepared)[:drawn])
+        assert asked == [8] * 64, "a seed for each place in the batch, filled or not"
+
+
+def test_batches_have_one_shape_whoever_is_drawn() -> None:
+    seen: list[tuple[int, ...]] = []
+
+    class Watched(torch.nn.Module):
+        def __init__(self, inner: torch.nn.Module) -> None:
+            super().__init__()
+            self.features, self.dropout, self.head = inner.features, inner.dropout, inner.head
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            seen.append(tuple(images.shape))
+            logits: torch.Tensor = self.head(self.dropout(self.features(images).flatten(2).mean(2)))
+            return logits
+
+    of, prepared = study(batch_size=6), data()
+    model = Watched(build_model(of, seed=1))
+    found = PatientGradients(model, prepared, np.arange(len(prepared.patients)), of, device=CPU, random=os.urandom)
+    whole = everybody(prepared)
+    found.clipped_sum(whole)
+    assert {shape[0] for shape in seen} == {6}, "6 patients with 1 image, 3 with 2, 2 with 3, 1 with 6"
+    one = sum(found.clipped_sum([own]) for own in whole)
+    np.testing.assert_allclose(found.clipped_sum(whole), one, rtol=0, atol=1e-6 * np.abs(one).max())
 
 
 @pytest.mark.parametrize("most", [1, 2, 4])

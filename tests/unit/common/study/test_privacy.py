@@ -163,3 +163,13 @@ def test_validations_are_spread_evenly(rounds: int, times: int, expected: list[i
     assert [number for number, place in places.items() if place is not None] == expected
     assert [place for place in places.values() if place is not None] == list(range(1, times + 1))
     assert study().paid_validation(1) is None
+
+
+def test_a_promise_asks_for_a_split_of_each_patient_alone() -> None:
+    promised = study()
+    assert promised.split.independent
+    assert json.loads(promised.canonical())["split"]["independent"] is True
+    plain = fields(aggregation={"mode": "open"})
+    del plain["privacy"]
+    assert not build_study(plain).split.independent
+    assert "independent" not in json.loads(build_study(plain).canonical())["split"], "such studies keep their id"
