@@ -253,7 +253,7 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
     from wardround.client.train.device import choose_device
     from wardround.simulations.experiment import simulate
     from wardround.simulations.progress import QuietProgress, RichProgress
-    from wardround.simulations.tables import show_gain
+    from wardround.simulations.tables import show_run
 
     side_by_side = workers or max(1, (os.cpu_count() or 1) // request.threads)
     try:
@@ -268,7 +268,7 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
     except KeyboardInterrupt as error:
         fix = f"Go on with: wardround simulate --resume {shlex.quote(str(folder))}"
         raise WardroundError("WR-1508", "The run was interrupted; finished arms are kept.", fix=fix) from error
-    _answer(results, folder, lambda found: show_gain(found, request.study), as_json=as_json)
+    _answer(results, folder, lambda found: show_run(found, request.study, folder), as_json=as_json)
 
 
 def _answer(results: Results, folder: Path, show: Callable[[Results], None], *, as_json: bool) -> None:

@@ -18,6 +18,7 @@ from wardround.simulations.privacy.spent import privacy_rows
 from wardround.simulations.privacy.write import write_statement
 from wardround.simulations.results import Metric, Model, Results, Round, StudySummary
 from wardround.simulations.statistics import metric_rows, test_rows
+from wardround.simulations.warned import of_round
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -112,7 +113,7 @@ def _with_reasons(sites: Mapping[str, str]) -> list[str]:
 
 def _losses(rounds: Sequence[Round]) -> list[str]:
     """What people should know of rounds that did not go smoothly."""
-    return [f"{row.arm}, seed {row.seed}, round {row.round}: {found}" for row in rounds for found in _trouble(row)]
+    return [of_round(row.arm, row.seed, row.round, found) for row in rounds for found in _trouble(row)]
 
 
 def _trouble(row: Round) -> list[str]:

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from wardround.common.errors import WardroundError
+from wardround.simulations.ending import ending
 from wardround.simulations.report.answer import answer
 from wardround.simulations.report.names import TESTS, metric_name
 from wardround.simulations.report.sourced import plain
@@ -32,6 +33,13 @@ def main_metrics(results: Results) -> dict[tuple[str, str], Metric]:
     rows = [row for row in results.metrics if row.metric == wanted and row.seed is None and row.fold is None]
     found = {(row.arm, row.test_site): row for row in rows if row.label != "mean"}
     return found | {(row.arm, row.test_site): row for row in rows if row.label == "mean"}
+
+
+def show_run(results: Results, study: Study, folder: Path) -> None:
+    """:func:`show_gain`, then the promise to patients and the warnings of the run in ``folder``."""
+    show_gain(results, study)
+    for line in ending(results, folder):
+        Console(soft_wrap=True).print(line, markup=False, highlight=False)
 
 
 def show_gain(results: Results, study: Study) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wardround.simulations.privacy.statement import Answer, Statement
+
+PAGE: Final = "privacy.md"
+"""Its name in a run folder."""
 
 
 def markdown(statement: Statement) -> str:

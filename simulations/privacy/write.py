@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.home import write_atomically
-from wardround.simulations.privacy.markdown import markdown
+from wardround.simulations.privacy.markdown import PAGE, markdown
 from wardround.simulations.privacy.statement import statement
 
 if TYPE_CHECKING:
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from wardround.simulations.results import Privacy
 
 STATEMENT: Final = "privacy.json"
-PAGE: Final = "privacy.md"
 
 
 def write_statement(folder: Path, study: Study, spent: Sequence[Privacy] = ()) -> None:
