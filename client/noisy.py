@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.client.evaluate.patient_losses import patient_losses
-from wardround.client.secagg.terms import check_open, check_policy
+from wardround.client.secagg.terms import check_folds, check_open, check_policy
 from wardround.client.spending import Spending
 from wardround.client.train.noisy import NoisySum, PatientGradients, train_noisily
 from wardround.client.train.preflight import check_gradients
@@ -148,9 +148,11 @@ class NoisyRounds:
         last = self._hospital.last_noisy
         if last is not None and (last.run, last.reply.round) == (question.run, number):
             return last.reply, last.update
+        spending = Spending(self._hospital, study, question)
+        spending.check_newest(number)
         model = self._hospital.load(study, vector, question.layout)
         work = NoisyWork(self._hospital, study, question, self._random)
-        Spending(self._hospital, study, question).spend(number)
+        spending.spend(number)
         reply = TrainedNoisy(
             site=self._hospital.home.site, round=number, validation=self._validation(work, study, number)
         )
@@ -174,6 +176,7 @@ class NoisyRounds:
         if study.privacy is None:
             raise WardroundError("WR-1301", "The approved study has no differential privacy.")
         check_policy(study, self._hospital.home.policy)
+        check_folds(study, question, self._hospital.home.policy)
         self._hospital.check_takes_part(study)
         return study
 

@@ -37,9 +37,12 @@ class Policy(BaseModel):
         colluding: Fewest sites that a study must assume to collude with the coordinator; None is
             ``floor((n - 1) / 3)`` for n sites.
         min_sites: Fewest sites in the cohort of a secure sum.
-        runs_per_study: Study runs of one approved study that this site joins in private mode. A
+        runs_per_study: Study runs of one approved study that this site joins in private mode or with
+            differential privacy, where each costs the study's whole epsilon. Without it, a
             second run starts from the same initial model; with one site fewer, the two first sums
             would differ by that site's update. More than 1 accepts that for convenience.
+        cross_validation: Whether a coordinator may run a study with differential privacy in folds of its choice, in
+            which patients that the study calls test patients are trained on, and pay.
         score_models: Whether the coordinator of a private study may ask this site to score a model, any
             model, on its patients. The scores stay here, but whether scoring succeeds does not.
         without_privacy: Whether this site takes part in studies that promise its patients no epsilon: without a
@@ -56,6 +59,7 @@ class Policy(BaseModel):
     colluding: Annotated[int, Field(ge=0, le=1000, strict=True)] | None = None
     min_sites: Annotated[int, Field(ge=3, le=1000, strict=True)] = 3
     runs_per_study: Annotated[int, Field(ge=1, le=1_000_000, strict=True)] = 1
+    cross_validation: Annotated[bool, Field(strict=True)] = False
     score_models: Annotated[bool, Field(strict=True)] = False
     without_privacy: Annotated[bool, Field(strict=True)] = False
     require_witness: Annotated[bool, Field(strict=True)] = False
@@ -124,8 +128,17 @@ class Policy(BaseModel):
         if not noisy and not self.without_privacy:
             raise WardroundError("WR-1809", "This site's policy forbids studies that promise its patients no epsilon.")
 
+    def check_folds(self, folds: int) -> None:
+        """Refuse cross-validation of a study that promises its patients an epsilon.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if folds > 1 and not self.cross_validation:
+            raise _forbidden(f"{folds} folds of a study with a promise to patients", "the study's own split")
+
     def check_run(self, run: StudyRunId, joined: Collection[StudyRunId]) -> None:
-        """Refuse one study run too many of an approved study, in private mode.
+        """Refuse one study run too many of an approved study, in private mode or with differential privacy.
 
         Args:
             run: The run that this site is asked to join.

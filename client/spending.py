@@ -53,6 +53,8 @@ class Spending:
         if not self._counts:
             return
         promise = self.study.privacy
+        if promise is not None:
+            self._check_runs()
         self._reserve(
             self.question.run,
             self._cohort("train"),
@@ -69,6 +71,29 @@ class Spending:
     ) -> None:
         ledger = self.hospital.home.ledger
         ledger.reserve(run, self.study.id, cohort, mechanism=mechanism, steps=steps, rounds=rounds, now=_now())
+
+    def _check_runs(self) -> None:
+        """Each run of a study costs its patients the study's epsilon: policy says how many there may be.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        home = self.hospital.home
+        runs = {run: kept for run, kept in home.ledger.state().runs.items() if kept.reserved.study == self.study.id}
+        home.policy.check_run(self.question.run, runs.keys() - {validations_of(run) for run in runs})
+
+    def check_newest(self, number: int) -> None:
+        """Refuse to compute round ``number`` when a later one was paid for: the first answer was the only one.
+
+        Where policy allows several runs of a study, a run that was interrupted may begin anew, and pays again.
+
+        Raises:
+            WardroundError: WR-1301; WR-1811 to WR-1814, the ledger is not usable.
+        """
+        known = self.hospital.home.ledger.state().runs.get(self.question.run)
+        newest = max(known.computations, default=0) if known is not None else 0
+        if number < newest and self.hospital.home.policy.runs_per_study == 1:
+            raise WardroundError("WR-1301", f"Round {number} is over: round {newest} was trained since.")
 
     def spend(self, number: int) -> None:
         """Pay for a computation of round ``number``; durable on return, and only then may training begin.

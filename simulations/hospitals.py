@@ -37,6 +37,7 @@ VIRTUAL_POLICY: Final = Policy(
     modes=("open", "private"),
     strengths=("active", "semi-honest"),
     runs_per_study=1_000_000,
+    cross_validation=True,
     score_models=True,
     without_privacy=True,
 )

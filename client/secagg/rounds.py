@@ -18,7 +18,7 @@ from wardround.client.secagg import journal
 from wardround.client.secagg.contribution import Contribution
 from wardround.client.secagg.masking import MaskSum
 from wardround.client.secagg.runs import erase_run, joining, run_files
-from wardround.client.secagg.terms import check_policy, check_private, check_session, terms
+from wardround.client.secagg.terms import check_folds, check_policy, check_private, check_session, terms
 from wardround.client.spending import Spending
 from wardround.client.train.preflight import check_gradients
 from wardround.common.errors import WardroundError
@@ -148,6 +148,7 @@ class PrivateRounds:
         study = self._hospital.study(question)
         check_private(study)
         check_policy(study, self._home.policy)
+        check_folds(study, question, self._home.policy)
         self._hospital.check_takes_part(study)
         return study
 

@@ -61,6 +61,16 @@ def check_unpromised(study: Study) -> None:
         raise WardroundError("WR-1715", "The approved study has differential privacy: nothing leaves without noise.")
 
 
+def check_folds(study: Study, question: RunContext, policy: Policy) -> None:
+    """Refuse folds that a coordinator chose for a study with a promise: test patients of the study would be trained on.
+
+    Raises:
+        WardroundError: WR-1712.
+    """
+    if study.privacy is not None:
+        policy.check_folds(question.folds)
+
+
 def check_session(context: SessionContext, policy: Policy) -> None:
     """Refuse a cohort that is too small, or assumes fewer colluding sites than the site's policy.
 

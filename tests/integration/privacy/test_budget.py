@@ -13,15 +13,19 @@ from typer.testing import CliRunner
 from wardround.client.home import Home
 from wardround.client.hospital import Hospital
 from wardround.client.noisy import NoisyRounds
+from wardround.client.policy import POLICY, Policy
+from wardround.client.secagg.rounds import PrivateRounds
 from wardround.client.spending import validations_of
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.privacy.plan import noise_plan
 from wardround.common.wire.messages import Describe, Train, Validate
 from wardround.common.wire.noisy import Prepare, Settle, TrainNoisy
+from wardround.common.wire.private import ProtocolMessage
 from wardround.simulations.cli import app
 from wardround.simulations.faults import Fault
 from wardround.simulations.grid import InProcessGrid
+from wardround.simulations.hospitals import VIRTUAL_POLICY
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -202,3 +206,62 @@ def test_a_run_with_the_longest_name_has_validations_too() -> None:
     assert len(validations_of(longest)) <= 128
     assert validations_of(longest) != validations_of(other)
     assert validations_of(StudyRunId("run")) == "run.validation"
+
+
+def test_a_round_that_is_over_is_not_computed_again(tmp_path: Path) -> None:
+    """Asked for rounds 1, 2, 1, 2, …, each answer would be a fresh release of the same gradients."""
+    promised = limited(tmp_path, 100.0)
+    policy(promised, runs_per_study=1)
+    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+    hospital.prepare(Prepare(**fields(promised)))
+    first, second = (TrainNoisy(**fields(promised), layout=promised.layout.hash, round=number) for number in (1, 2))
+    hospital.train(first, promised.initial)
+    hospital.train(second, promised.initial)
+    with pytest.raises(WardroundError) as over:
+        hospital.train(first, promised.initial)
+    assert over.value.code == "WR-1301"
+    hospital.train(second, promised.initial)  # the positive control: the same bytes again
+    assert computations(promised) == {1: 1, 2: 1, 3: 0}
+    policy(promised, runs_per_study=2)  # such a site lets an interrupted run begin anew
+    hospital.train(first, promised.initial)
+    assert computations(promised) == {1: 2, 2: 1, 3: 0}
+
+
+def policy(promised: Promised, **changes: Any) -> None:
+    fields = VIRTUAL_POLICY.model_dump(by_alias=True) | changes
+    (promised.homes[SITE] / POLICY).write_bytes(Policy.model_validate(fields).as_toml())
+
+
+def test_policy_limits_the_runs_of_a_study_in_open_mode_too(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 100.0)
+    policy(promised, runs_per_study=1)
+    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+    hospital.prepare(Prepare(**fields(promised, "first")))
+    hospital.prepare(Prepare(**fields(promised, "first")))  # the positive control
+    with pytest.raises(WardroundError) as refused:
+        hospital.prepare(Prepare(**fields(promised, "second")))
+    assert refused.value.code == "WR-1712"
+
+
+def test_a_coordinator_does_not_choose_folds(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 100.0)
+    folds = fields(promised) | {"fold": 0, "folds": 2}
+    policy(promised, cross_validation=False)
+    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+    with pytest.raises(WardroundError, match="2 folds") as refused:
+        hospital.prepare(Prepare(**folds))
+    assert refused.value.code == "WR-1712"
+    policy(promised, cross_validation=True)  # the positive control
+    hospital.prepare(Prepare(**folds))
+
+
+def test_a_coordinator_of_a_private_study_does_not_choose_folds_either(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 100.0, trust="distributed")
+    folds = fields(promised) | {"fold": 0, "folds": 2}
+    rounds = PrivateRounds(Hospital(Home(promised.homes[SITE]), {}))
+    with pytest.raises(WardroundError) as allowed:  # the positive control: it is refused for another reason
+        rounds.join(ProtocolMessage(**folds, content=b""))
+    policy(promised, cross_validation=False)
+    with pytest.raises(WardroundError) as refused:
+        rounds.join(ProtocolMessage(**folds, content=b""))
+    assert [error.value.code for error in (allowed, refused)] == ["WR-1706", "WR-1712"]
