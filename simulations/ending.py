@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardround.simulations.privacy.markdown import PAGE
-from wardround.simulations.privacy.question import at_most, number
+from wardround.simulations.privacy.overspent import exceeded, in_words, spent_words
+from wardround.simulations.privacy.question import number
 from wardround.simulations.warned import grouped
 
 if TYPE_CHECKING:
@@ -44,9 +45,7 @@ def _spent(rows: list[Privacy]) -> str:
     if not known:
         return "nothing was spent"
     most = max(known, key=lambda row: row.spent_epsilon or 0.0)
-    spent = f"spent: epsilon {at_most(most.spent_epsilon or 0.0)}"
-    over = (most.spent_epsilon or 0.0) > (most.epsilon or 0.0)
-    return f"{spent} at {most.site}, more than was promised" if over else spent
+    return f"spent: epsilon {in_words(most) if exceeded(most) else spent_words(most)}"
 
 
 def _warnings(results: Results) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardround.simulations.privacy.facts import WEAK
+from wardround.simulations.privacy.overspent import exceeded, spent_words
 from wardround.simulations.privacy.question import at_most, count, number
 
 if TYPE_CHECKING:
@@ -33,8 +34,14 @@ def _weak(study: Study) -> Iterator[str]:
 
 
 def _overspent(row: Privacy) -> Iterator[str]:
-    if row.epsilon is not None and row.spent_epsilon is not None and row.spent_epsilon > row.epsilon:
+    if exceeded(row):
         yield (
             f"{row.site}: rounds were computed more than once, and {count(row.spent_steps or 0, 'step')} cost epsilon "
-            f"{at_most(row.spent_epsilon)}, more than the {number(row.epsilon)} of one uninterrupted run."
+            f"{spent_words(row)}, more than the {number(row.epsilon or 0)} of one uninterrupted run."
+        )
+    promised, spent = row.validation_epsilon, row.validation_spent_epsilon
+    if promised is not None and spent is not None and spent > promised:
+        yield (
+            f"{row.site}: validations were computed more than once, and cost validation patients epsilon "
+            f"{at_most(spent, 4)}, more than the {number(promised)} promised."
         )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from wardround.simulations.privacy import attacker
 from wardround.simulations.privacy.facts import FALSE_ALARMS
-from wardround.simulations.privacy.question import Question, at_most, count, number, share
-from wardround.simulations.privacy.summary import claim, strength
+from wardround.simulations.privacy.question import Question, at_most, count, share
+from wardround.simulations.privacy.summary import claim, more_spent, strength
 
 if TYPE_CHECKING:
     from wardround.simulations.privacy.facts import Facts
@@ -73,29 +73,31 @@ def _parameters(facts: Facts) -> Question:
         "What are epsilon and delta, and of what?",
         (
             claim(facts),
+            *((more_spent(facts),) if facts.beyond else ()),
             (
                 "Epsilon bounds how much more likely anything that leaves can be with the patient than without: by a "
-                f"factor of exp({number(promise.promised or 0)}) at most. Delta is the probability with which this may "
+                f"factor of exp({at_most(facts.epsilon, 4)}) at most. Delta is the probability with which this may "
                 f"fail. It is at most 1 / (10 * {promise.patients}), {promise.patients} being the public number of "
                 "patients, so that it cannot stand for giving some patients away entirely."
             ),
             (
-                f"Accounting finds epsilon {at_most(facts.spent, 5)} for the noise of this study, which is what is "
-                "promised or less."
+                f"Accounting finds epsilon {at_most(facts.accounted, 5)} for the noise of the {facts.plan.steps} steps "
+                "of this study, which is what is promised or less."
             ),
         ),
         {
             "epsilon": promise.promised,
+            "epsilon_that_holds": facts.epsilon,
             "delta": promise.delta,
             "patients": promise.patients,
-            "epsilon_accounted": facts.spent,
+            "epsilon_accounted": facts.accounted,
             "steps": facts.plan.steps,
         },
     )
 
 
 def _meaning(facts: Facts) -> Question:
-    epsilon, delta = facts.promise.promised or 0.0, facts.promise.delta
+    epsilon, delta = facts.epsilon, facts.promise.delta
     sure = attacker.posterior(_EVEN, epsilon)
     right = attacker.success(epsilon, delta)
     recognised = attacker.power(FALSE_ALARMS, epsilon, delta)

@@ -34,10 +34,10 @@ def _accounting(facts: Facts) -> Question:
             (
                 "The cost is the privacy loss distribution of the Poisson-sampled Gaussian, in both directions of "
                 "add/remove, bounded from above: "
-                f"epsilon {at_most(facts.spent, 5)} at delta {number(promise.delta)}."
+                f"epsilon {at_most(facts.accounted, 5)} at delta {number(promise.delta)}."
             ),
         ),
-        {"steps": plan.steps, "epsilon_accounted": facts.spent},
+        {"steps": plan.steps, "epsilon_accounted": facts.accounted},
     )
 
 

@@ -19,12 +19,14 @@ from wardround.common.privacy.plan import noise_plan
 from wardround.common.secagg.parameters import Threshold
 from wardround.common.vector import Layout
 from wardround.simulations.privacy import attacker
+from wardround.simulations.privacy.overspent import dearest
 from wardround.simulations.privacy.spent import filter_epsilon
 
 if TYPE_CHECKING:
     from wardround.common.privacy.plan import NoisePlan
     from wardround.common.study import Study
-    from wardround.common.study.privacy import Privacy
+    from wardround.common.study.privacy import Privacy as Promise
+    from wardround.simulations.results import Privacy
 
 WEAK: Final = 10.0
 STRONG: Final = 1.0
@@ -63,16 +65,20 @@ def model_facts(study: Study) -> ModelFacts:
 class Facts:
     """The numbers of a study with a promise.
 
+    Numbers on what an attacker can do are those of what was spent, where that is more than was planned.
+
     Args:
         study: The study.
         model: Of its model.
+        rows: Rows of ``results.json`` after a run.
     """
 
     study: Study
     model: ModelFacts
+    rows: tuple[Privacy, ...] = ()
 
     @property
-    def promise(self) -> Privacy:
+    def promise(self) -> Promise:
         """The ``[privacy]`` table."""
         return self.study.promise
 
@@ -91,8 +97,24 @@ class Facts:
         """The installed version of wardround."""
         return version("wardround")
 
+    @property
+    def beyond(self) -> Privacy | None:
+        """The site whose patients paid most, if that is more than was promised."""
+        return dearest(self.rows)
+
+    @property
+    def epsilon(self) -> float:
+        """What holds for every patient: the promise, or the largest epsilon that was spent, if that is more."""
+        promised = self.promise.promised or 0.0
+        return promised if self.beyond is None else self.beyond.spent_epsilon or promised
+
+    @property
+    def steps(self) -> int:
+        """Steps that are paid for: those of the study, or of the site that took most, if these are more."""
+        return max(self.plan.steps, *(row.spent_steps or 0 for row in self.rows), 0)
+
     @cached_property
-    def spent(self) -> float:
+    def accounted(self) -> float:
         """Epsilon of the whole study by privacy loss distributions; infinite without noise."""
         return pld.epsilon(self.step, self.plan.steps, self.promise.delta)
 
@@ -108,18 +130,18 @@ class Facts:
         With trust model ``local`` two hospitals are two mechanisms with noise of their own, which compose.
         """
         if self.study.distributed:
-            return attacker.epsilon_of_two(self.step, self.plan.steps, self.promise.delta)
-        return pld.epsilon(self.step, 2 * self.plan.steps, self.promise.delta)
+            return attacker.epsilon_of_two(self.step, self.steps, self.promise.delta)
+        return pld.epsilon(self.step, 2 * self.steps, self.promise.delta)
 
     @cached_property
     def recognised(self) -> float:
         """Largest share of participants that an attack recognises at 1% false alarms, by what the noise does."""
-        return attacker.power_of_steps(FALSE_ALARMS, self.step, self.plan.steps)
+        return attacker.power_of_steps(FALSE_ALARMS, self.step, self.steps)
 
     @cached_property
     def right(self) -> float:
         """Largest share of right answers when half took part, by what the noise does."""
-        return attacker.success_of_steps(self.step, self.plan.steps)
+        return attacker.success_of_steps(self.step, self.steps)
 
     @property
     def noise(self) -> float:
@@ -154,7 +176,7 @@ class Facts:
         if left == 0:
             return None
         weaker = SampledGaussian(self.step.rate, self.step.multiplier * math.sqrt(left / self.plan.certain))
-        return pld.epsilon(weaker, self.plan.steps, self.promise.delta)
+        return pld.epsilon(weaker, self.steps, self.promise.delta)
 
     @property
     def added_to_delta(self) -> float:
@@ -163,6 +185,6 @@ class Facts:
         ``(1 + exp(epsilon)) P n exp(-9 d^2)`` for each step, d being one site's deviation (common/privacy/README.md,
         section 3). Only where :attr:`Study.distributed`.
         """
-        count = self.model.values * len(self.study.sites) * self.plan.steps
-        logarithm = math.log(count) + float(np.logaddexp(0, self.promise.promised or 0)) - 9 * self.plan.deviation**2
+        count = self.model.values * len(self.study.sites) * self.steps
+        logarithm = math.log(count) + float(np.logaddexp(0, self.epsilon)) - 9 * self.plan.deviation**2
         return logarithm / math.log(10)

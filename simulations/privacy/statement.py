@@ -95,7 +95,7 @@ def statement(study: Study, model: ModelFacts | None = None, spent: Sequence[Pri
     Raises:
         WardroundError: WR-1201, WR-1202 or WR-1207, the model cannot be built.
     """
-    facts = Facts(study, model or model_facts(study))
+    facts = Facts(study, model or model_facts(study), tuple(spent))
     promised = study.privacy is not None and study.privacy.noisy
     return Statement(
         study=study.id,

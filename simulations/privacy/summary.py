@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 from wardround.simulations.privacy import attacker
 from wardround.simulations.privacy.facts import FALSE_ALARMS, STRONG, WEAK
+from wardround.simulations.privacy.overspent import in_words
 from wardround.simulations.privacy.question import at_most, count, number, share
 
 if TYPE_CHECKING:
@@ -15,7 +17,8 @@ if TYPE_CHECKING:
 
 def summary(facts: Facts) -> tuple[str, ...]:
     """Of a study with a finite epsilon."""
-    return (claim(facts), meaning(facts), trusted(facts), _outside(facts))
+    more = (more_spent(facts),) if facts.beyond else ()
+    return (claim(facts), *more, meaning(facts), trusted(facts), _outside(facts))
 
 
 def no_promise(study: Study) -> tuple[str, ...]:
@@ -45,9 +48,19 @@ def claim(facts: Facts) -> str:
     )
 
 
+def more_spent(facts: Facts) -> str:
+    """What holds instead of the promise, where more was spent; nothing where not."""
+    if facts.beyond is None:
+        return ""
+    return (
+        f"What was spent is epsilon {in_words(facts.beyond)}. That is what holds for its patients, and what every "
+        "number here on attackers follows from."
+    )
+
+
 def meaning(facts: Facts) -> str:
     """What that leaves to an attacker, and how such a promise is called."""
-    epsilon, delta = facts.promise.promised or 0.0, facts.promise.delta
+    epsilon, delta = facts.epsilon, facts.promise.delta
     promised = attacker.power(FALSE_ALARMS, epsilon, delta)
     return (
         f"An attacker who knows all other patients and sees everything that leaves can recognise at most "
@@ -91,9 +104,18 @@ def _outside(facts: Facts) -> str:
     validation = (
         "validation patients are not used"
         if paid is None
-        else f"validation patients have a promise of their own, epsilon {number(paid.epsilon)}"
+        else f"validation patients have a promise of their own, epsilon {number(paid.epsilon)}{_beyond(facts)}"
     )
     return (
         f"Not covered: {second}; test patients are outside the promise, and nothing about them leaves ({validation}); "
         "nothing here protects the images at the hospital itself."
     )
+
+
+def _beyond(facts: Facts) -> str:
+    """What validation patients paid, where that is more than they were promised."""
+    dear = [row for row in facts.rows if (row.validation_spent_epsilon or 0) > (row.validation_epsilon or math.inf)]
+    if not dear:
+        return ""
+    most = max(dear, key=lambda row: row.validation_spent_epsilon or 0.0)
+    return f", but {at_most(most.validation_spent_epsilon or 0.0, 4)} was spent at {most.site}"

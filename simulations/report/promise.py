@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from wardround.simulations.privacy.overspent import BECAUSE, dearest
 from wardround.simulations.report.sourced import DASH, Number, Quote, fixed, joined, pointer, whole
 from wardround.simulations.report.tables import Cell, Table, text
 
@@ -89,12 +90,23 @@ def promise_point(lookup: Lookup) -> tuple[Sentence, ...]:
     return (
         (
             "Every model of this run was trained under patient-level differential privacy: epsilon ",
-            _number(row.epsilon, place, "epsilon"),
+            *_held(lookup, place),
             " at delta ",
             _quote(row.delta, place, "delta"),
             " for each patient. The noise is in every number here; a model without it may do better.",
         ),
     )
+
+
+def _held(lookup: Lookup, place: int) -> Sentence:
+    """The epsilon that holds: the promise of row ``place``, or the largest that was spent, if that is more."""
+    rows = lookup.results.privacy
+    promised = _number(rows[place].epsilon or 0.0, place, "epsilon")
+    row = dearest(rows)
+    if row is None:
+        return (promised,)
+    spent = _number(row.spent_epsilon or 0.0, rows.index(row), "spent_epsilon")
+    return (spent, f" at {row.site}, more than the ", promised, f" promised, {BECAUSE},")
 
 
 def same_steps(lookup: Lookup) -> Sentence:

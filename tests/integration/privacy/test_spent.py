@@ -80,6 +80,11 @@ def test_what_is_trained_again_is_charged_and_told(tmp_path: Path) -> None:
         assert row.spent_steps == 5
         assert (row.spent_epsilon or 0) > 4
     assert sum("rounds were computed more than once" in words for words in results.warnings) == 3
+    stated = Statement.model_validate_json((tmp_path / "run" / "privacy.json").read_bytes())
+    most = max(row.spent_epsilon or 0 for row in results.privacy)
+    assert any(a.facts.get("epsilon_that_holds") == most for chapter in stated.chapters for a in chapter.answers)
+    for page in ("privacy.md", "report.html"):
+        assert "more than the 4 promised" in (tmp_path / "run" / page).read_text(encoding="utf-8")
 
 
 def test_what_is_only_scored_again_is_not_charged(tmp_path: Path) -> None:

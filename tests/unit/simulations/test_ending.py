@@ -51,7 +51,7 @@ def test_more_spent_than_promised_is_in_the_line(promised: Path) -> None:
     rows = read_results(promised).privacy
     dear = [rows[0], rows[1].model_copy(update={"spent_epsilon": 8.113}), *rows[2:]]
     line = ending(changed(promised, privacy=dear), promised)[0]
-    assert "spent: epsilon 8.12 at south, more than was promised" in line
+    assert "spent: epsilon 8.113 at south, more than the 8 promised, because rounds were computed more than" in line
 
 
 def test_no_noise_is_no_promise(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from wardround.common.models.catalogue import build_model
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
+from wardround.simulations.privacy import attacker
 from wardround.simulations.privacy.caution import promise_warnings
 from wardround.simulations.privacy.facts import Facts, model_facts
 from wardround.simulations.privacy.markdown import markdown
@@ -141,6 +142,33 @@ def test_more_spent_than_promised_is_said() -> None:
     assert promise_warnings(study, [row]) == []
     again = row.model_copy(update={"spent_steps": 30, "spent_epsilon": 5.2})
     assert ["site0" in words and "5.2" in words for words in promise_warnings(study, [again])] == [True]
+    paid = row.model_copy(update={"validation_epsilon": 2.0, "validation_spent_epsilon": 2.0})
+    assert promise_warnings(study, [paid]) == []
+    (words,) = promise_warnings(study, [paid.model_copy(update={"validation_spent_epsilon": 2.61})])
+    assert "site0: validations were computed more than once" in words
+    assert "epsilon 2.61, more than the 2 promised" in words
+
+
+def test_where_more_was_spent_that_is_what_holds() -> None:
+    study = study_of()
+    kept = Privacy(site="site0", unit="patient", epsilon=4.0, delta=1e-5, spent_steps=20, spent_epsilon=3.99)
+    dear = pld.epsilon(study.promise.step, 30, 1e-5)
+    again = kept.model_copy(update={"site": "site1", "spent_steps": 30, "spent_epsilon": dear})
+    plain, found = statement(study, spent=[kept]), statement(study, spent=[kept, again])
+    said = f"epsilon {at_most(dear, 4)} at site1, more than the 4 promised, because"
+    assert said in " ".join(found.summary)
+    assert said in answer(found, "parameters")
+    assert "more than the" not in " ".join(plain.summary)
+    assert fact(plain, "parameters", "epsilon_that_holds") == 4
+    assert fact(found, "parameters", "epsilon_that_holds") == dear > 4
+    for name, expected in (
+        ("sure_after_even_odds", attacker.posterior(0.5, dear)),
+        ("recognised_at_false_alarms", attacker.power(0.01, dear, 1e-5)),
+        ("recognised_at_false_alarms_by_noise", attacker.power_of_steps(0.01, study.promise.step, 30)),
+        ("right_answers_by_noise", attacker.success_of_steps(study.promise.step, 30)),
+    ):
+        assert fact(found, "meaning", name) == expected > fact(plain, "meaning", name)
+    assert share(attacker.power_of_steps(0.01, study.promise.step, 30)) in " ".join(found.summary)
 
 
 def test_page_and_table_say_the_same(tmp_path: Path) -> None:
@@ -195,7 +223,12 @@ def test_validation_patients_have_a_promise_of_their_own_where_they_pay() -> Non
     assert "mean loss leaves 4 times" in answer(paid, "validation-patients")
     assert "in 4 of the rounds" in answer(paid, "leaves")
     assert "validation loss" not in answer(paid, "stays")
-    assert "epsilon 2.5" in paid.summary[-1]
+    assert "epsilon 2.5)" in paid.summary[-1]
+    row = Privacy(
+        site="site1", unit="patient", epsilon=4.0, delta=1e-5, validation_epsilon=2.5, validation_spent_epsilon=3.0
+    )
+    over = statement(study_of(validation={"epsilon": 2.5, "times": 4}), spent=[row])
+    assert "epsilon 2.5, but 3 was spent at site1" in over.summary[-1]
 
 
 def test_what_rounded_sums_add_to_delta_is_the_corollary_of_the_proof() -> None:

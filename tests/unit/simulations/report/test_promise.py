@@ -43,6 +43,15 @@ def test_the_answer_names_the_promise(promised: Path) -> None:
     assert "epsilon 8.00 at delta 1e-05" in text
 
 
+def test_the_answer_names_what_was_spent_where_that_is_more(promised: Path) -> None:
+    loaded = load_run(promised)
+    rows = loaded.results.privacy
+    dear = [rows[0].model_copy(update={"spent_epsilon": 8.118}), *rows[1:]]
+    text = answer(loaded.results.model_copy(update={"privacy": dear}), loaded.study).text()
+    assert "epsilon 8.12 at north, more than the 8.00 promised, because" in text
+    assert "more than the" not in answer(loaded.results, loaded.study).text()
+
+
 def test_promised_and_spent_stand_side_by_side(promised: Path) -> None:
     rows = cells(promised)
     assert [row["Hospital"] for row in rows] == ["north", "south", "lake"]
