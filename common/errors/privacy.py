@@ -31,8 +31,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "WR-1804",
         "batch normalisation under differential privacy",
         "Batch normalisation mixes the patients of a batch, so that one patient's influence cannot be bounded, and its "
-        "running statistics would leave the hospital without noise.",
-        "Use group or instance normalisation: [model.parameters] norm = 'group'.",
+        "running statistics would leave the hospital without noise. Models of the catalogue never have it under a "
+        "promise: theirs becomes group normalisation when they are built. So this is about a model that was installed.",
+        "Build the installed model with group or instance normalisation, or use one of the catalogue.",
     ),
     ErrorPage(
         "WR-1805",

@@ -1,14 +1,15 @@
 """The section of a study that promises patients differential privacy.
 
 Unit: the patient, whatever their number of images. Relation: a patient's data are there or not (add/remove).
-Everything here is public and fixed before the first round; nothing is computed from the data.
+Everything here is public and fixed before the first round; nothing is computed from the data. Numbers are numbers: true
+and "150" are refused, for a promise rests on them.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from wardround.common.errors import WardroundError
 from wardround.common.study.fields import Section
@@ -16,7 +17,9 @@ from wardround.common.study.fields import Section
 if TYPE_CHECKING:
     from wardround.common.privacy.mechanism import SampledGaussian
 
-Epsilon = Annotated[float, Field(gt=0, le=1000, allow_inf_nan=False)]
+_LARGEST: Final = 1000
+
+Epsilon = Annotated[float, Field(strict=True, gt=0, le=_LARGEST, allow_inf_nan=False)]
 
 
 class PaidValidation(Section):
@@ -30,13 +33,18 @@ class PaidValidation(Section):
         times: How many models are validated, spread evenly: the model that round ``ceil(i * rounds / times)`` begins
             with, for i from 1.
         loss_cap: Largest loss of a patient.
-        noise_multiplier: As of :class:`Privacy`: filled in when the study is built.
+        noise_multiplier: As that of the whole promise: absent in the file, and filled in when the study is built.
     """
 
     epsilon: Epsilon
-    times: Annotated[int, Field(ge=1, le=1000)] = 3
-    loss_cap: Annotated[float, Field(ge=1e-3, le=1e3)] = 2.0
-    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = None
+    times: Annotated[int, Field(strict=True, ge=1, le=1000)] = 3
+    loss_cap: Annotated[float, Field(strict=True, ge=1e-3, le=1e3)] = 2.0
+    noise_multiplier: Annotated[float, Field(strict=True, ge=0, le=1000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unseeded(cls, fields: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        return _without_seed(fields, "privacy.validation")
 
     def place(self, number: int, rounds: int) -> int | None:
         """Which validation round ``number`` begins with, from 1; None for none."""
@@ -89,24 +97,28 @@ class Privacy(Section):
 
     trust: Literal["local", "distributed"]
     epsilon: Epsilon | Literal["infinite"]
-    delta: Annotated[float, Field(ge=1e-9, le=1e-5)] = 1e-5
-    patients: Annotated[int, Field(ge=1, le=10_000_000)]
-    rate: Annotated[float, Field(gt=0, le=1)]
-    local_steps: Annotated[int, Field(ge=1, le=1000)] = 1
-    clip: Annotated[float, Field(ge=1e-6, le=1e6)] = 1.0
-    images_per_patient: Annotated[int, Field(ge=1, le=1000)] = 1
-    augmentations: Annotated[int, Field(ge=1, le=64)] = 1
-    noise_multiplier: Annotated[float, Field(ge=0, le=1000)] | None = None
+    delta: Annotated[float, Field(strict=True, ge=1e-9, le=1e-5)] = 1e-5
+    patients: Annotated[int, Field(strict=True, ge=1, le=10_000_000)]
+    rate: Annotated[float, Field(strict=True, gt=0, le=1)]
+    local_steps: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
+    clip: Annotated[float, Field(strict=True, ge=1e-6, le=1e6)] = 1.0
+    images_per_patient: Annotated[int, Field(strict=True, ge=1, le=1000)] = 1
+    augmentations: Annotated[int, Field(strict=True, ge=1, le=64)] = 1
+    noise_multiplier: Annotated[float, Field(strict=True, ge=0, le=1000)] | None = None
     validation: PaidValidation | None = None
 
     @model_validator(mode="before")
     @classmethod
     def _unseeded(cls, fields: Any) -> Any:  # noqa: ANN401 - whatever the file holds
-        if isinstance(fields, dict):
-            seeds = sorted(str(name) for name in fields if "seed" in str(name).lower())
-            if seeds:
-                raise WardroundError("WR-1806", f"The study sets privacy.{seeds[0]}.")
-        return fields
+        return _without_seed(fields, "privacy")
+
+    @field_validator("epsilon", mode="before")
+    @classmethod
+    def _known(cls, epsilon: Any) -> Any:  # noqa: ANN401 - whatever the file holds
+        number = isinstance(epsilon, int | float) and not isinstance(epsilon, bool) and 0 < epsilon <= _LARGEST
+        if not number and epsilon != "infinite":
+            raise ValueError(f'it is a number above 0 and at most {_LARGEST}, or "infinite"')
+        return epsilon
 
     @model_validator(mode="after")
     def _bounds(self) -> Privacy:
@@ -174,6 +186,14 @@ class Privacy(Section):
             raise WardroundError(
                 "WR-1802", f"A site of {sites} expects {expected:.2g} patients in a step at rate {self.rate:g}."
             )
+
+
+def _without_seed(fields: Any, table: str) -> Any:  # noqa: ANN401 - whatever the file holds
+    if isinstance(fields, dict):
+        seeds = sorted(str(name) for name in fields if "seed" in str(name).lower())
+        if seeds:
+            raise WardroundError("WR-1806", f"The study sets {table}.{seeds[0]}.")
+    return fields
 
 
 def _step(rate: float, multiplier: float | None) -> SampledGaussian:

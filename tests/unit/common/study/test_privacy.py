@@ -100,6 +100,38 @@ def test_a_study_does_not_seed_noise(name: str) -> None:
     assert name in refusal("WR-1806", privacy={name: 1})
 
 
+def test_a_study_does_not_seed_the_noise_of_validations() -> None:
+    paid = {"epsilon": 1.0}
+    assert study(privacy={"validation": paid}).promise.validation is not None
+    assert "privacy.validation.seed" in refusal("WR-1806", privacy={"validation": paid | {"seed": 1}})
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("epsilon", "delta", "patients", "rate", "local_steps", "clip"),
+        *("images_per_patient", "augmentations", "noise_multiplier"),
+    ],
+)
+@pytest.mark.parametrize("value", [True, "1", "nan"])
+def test_what_a_promise_rests_on_is_a_number(name: str, value: object) -> None:
+    assert study(privacy={"rate": 1, "clip": 1, "epsilon": 8}).promise.rate == 1.0, "a whole number is a number"
+    assert f"privacy.{name}: " in refusal("WR-1002", privacy={name: value})
+
+
+@pytest.mark.parametrize("name", ["epsilon", "times", "loss_cap", "noise_multiplier"])
+@pytest.mark.parametrize("value", [True, "1"])
+def test_what_validations_rest_on_is_a_number(name: str, value: object) -> None:
+    assert study(privacy={"validation": {"epsilon": 1, "loss_cap": 1}}).promise.validation is not None
+    assert f"privacy.validation.{name}: " in refusal("WR-1002", privacy={"validation": {"epsilon": 1.0, name: value}})
+
+
+@pytest.mark.parametrize("epsilon", [0, -1, 1001, True, "8", "unlimited", float("nan"), float("inf"), None, [8]])
+def test_a_wrong_epsilon_is_one_plain_sentence(epsilon: object) -> None:
+    said = refusal("WR-1002", privacy={"epsilon": epsilon})
+    assert said == ('The study is not valid: privacy.epsilon: it is a number above 0 and at most 1000, or "infinite".')
+
+
 @pytest.mark.parametrize(
     ("said", "sections"),
     [
