@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import typer
 
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from wardround.client.home import Home
-    from wardround.client.ledger.accounts import Accounts, RunAccount
-    from wardround.common.privacy.witness import SignedHead
+    from wardround.client.ledger.events import Restored
 
 app = typer.Typer(
     help="The privacy ledger: what studies cost this hospital's patients, and what they may cost at most.",
@@ -29,19 +25,24 @@ HomeOption = Annotated[Path, typer.Option(help="The hospital's home folder.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 AdminOption = Annotated[str, typer.Option(help="Name of the person who decides this.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; stays in the ledger.")]
-OutOption = Annotated[Path, typer.Option(help="The file to write.")]
+OutOption = Annotated[Path, typer.Option(help="The file to write, outside the home folder.")]
+ForceFlag = Annotated[bool, typer.Option("--force", help="Replace the file if it is there.")]
+
+_ROWS: Final = 20
+"""Line numbers that a refusal lists."""
 
 
 @app.command()
 def show(home: HomeOption, as_json: JsonFlag = False) -> None:
     """Show what each study run has spent and reserved, the limit, and what is left."""
     from wardround.client.ledger.accounts import accounts
+    from wardround.client.ledger.showing import print_accounts
 
     found = accounts(_home(home).ledger.state())
     if as_json:
         typer.echo(json.dumps(found.as_json(), ensure_ascii=False))
     else:
-        _print_accounts(found)
+        print_accounts(found)
 
 
 @app.command()
@@ -64,25 +65,64 @@ def limit(
 
 
 @app.command()
+def settle(
+    run: Annotated[str, typer.Argument(help="The study run, as show names it.")],
+    home: HomeOption,
+) -> None:
+    """End a study run here, with its validations: rounds that never began are free again, and none can begin.
+
+    For runs that their coordinator never ends. What was spent stays spent. A private run is left instead, which settles
+    it too: wardround hospital leave.
+    """
+    from wardround.client.spending import settle_run, validations_of
+    from wardround.common.ids import StudyRunId
+
+    at, name = _home(home), StudyRunId(run)
+    state = at.ledger.state()
+    known = [state.runs[part] for part in (name, validations_of(name)) if part in state.runs]
+    if not known:
+        fix = "wardround hospital ledger show names the study runs that have."
+        raise WardroundError("WR-1815", "RUN: no study run of this name has reserved anything here.", fix=fix)
+    free, over = sum(part.open_rounds for part in known), all(part.settled for part in known)
+    settle_run(at, name)
+    if over:
+        typer.echo(f"{run} had been settled before; nothing has changed.")
+    else:
+        typer.echo(f"Settled {run}: {free} rounds that never began are free again; it cannot go on.")
+
+
+@app.command()
 def withdraw(
     home: HomeOption,
     patients: Annotated[Path, typer.Option(help="File with one patient id a line, as in the data sets; -: the input.")],
+    unknown_too: Annotated[
+        bool, typer.Option("--unknown-too", help="Also ids that the ledger does not know, of patients in no study yet.")
+    ] = False,
 ) -> None:
-    """Take patients out of every study from now on. What was spent on them stays spent.
+    """Take patients out of every study from now on, for good. What was spent on them stays spent.
 
     Ids are read from a file, because a command line is seen by others and kept.
     """
     from wardround.client.ledger.patients import Cohort
 
     at = _home(home)
-    ids = [line.strip() for line in _text(patients).splitlines() if line.strip()]
-    if not ids:
-        raise typer.BadParameter("there is no patient id in the file")
-    leaving = Cohort.of(at.patient_key(patient) for patient in ids)
-    known = at.ledger.state().patients
-    strangers = sum(not known.cohorts_of(key) for key in leaving)
+    keys = {row: at.patient_key(patient) for row, patient in _ids(patients).items()}
+    leaving = Cohort.of(keys.values())
+    state = at.ledger.state()
+    unknown = [row for row, key in keys.items() if not state.patients.cohorts_of(bytes.fromhex(key))]
+    strangers = len({keys[row] for row in unknown})
+    if strangers and not unknown_too:
+        raise _strangers(len(leaving), strangers, unknown)
+    gone = len(state.withdrawn.intersection(leaving))
     at.ledger.withdraw(leaving, now=_now())
-    typer.echo(f"Withdrawn: {len(leaving)} patients, {strangers} of them in no study so far.")
+    typer.echo(
+        f"Given: {len(leaving)} patients; {len(leaving) - strangers} of them are known to the ledger, "
+        f"{gone} had withdrawn before."
+    )
+    if gone == len(leaving):
+        typer.echo("Nothing has changed.")
+        return
+    typer.echo(f"Withdrawn now: {len(leaving) - gone}.")
     typer.echo("Open study runs with any of them are refused from now on; take their images out of the data sets.")
 
 
@@ -93,21 +133,25 @@ def export(
     form: Annotated[
         Literal["json", "csv"], typer.Option("--format", help="json can be checked, csv is for reading.")
     ] = "json",
+    force: ForceFlag = False,
 ) -> None:
     """Write every event for the data-protection officer. No patient key is in it."""
     from wardround.client.ledger.export import as_csv, as_json
+    from wardround.client.ledger.files import check_target, write_target
 
     events = _home(home).ledger.events()
     if not events:
         raise _no_ledger()
-    _write(out, (as_csv if form == "csv" else as_json)(events).encode())
+    check_target(out, home, force=force)
+    write_target(out, (as_csv if form == "csv" else as_json)(events).encode())
     typer.echo(f"{len(events)} events written; the last one's digest is {events[-1][1].hex()}.")
 
 
 @app.command()
-def picture(home: HomeOption, out: OutOption) -> None:
+def picture(home: HomeOption, out: OutOption, force: ForceFlag = False) -> None:
     """Draw what the most burdened patient has borne, study by study, against the limit (PNG)."""
     from wardround.client.ledger.accounts import accounts, moments
+    from wardround.client.ledger.files import check_target, write_target
     from wardround.client.ledger.picture import MOST_POINTS
     from wardround.client.ledger.picture import picture as drawn
 
@@ -115,8 +159,9 @@ def picture(home: HomeOption, out: OutOption) -> None:
     state = ledger.state()
     if state.opened is None:
         raise _no_ledger()
+    check_target(out, home, force=force)
     history = moments(ledger.events(), state.cohorts, MOST_POINTS)
-    _write(out, drawn(state.opened.site, accounts(state).delta, history))
+    write_target(out, drawn(state.opened.site, accounts(state).delta, history))
     typer.echo(f"Drawn: {state.sequence} events.")
 
 
@@ -134,17 +179,15 @@ def restore(
 
     Keep ledger.head where it is: it shows what the backup lacks.
     """
+    from wardround.client.ledger.files import read_head_file
+
     _check_words(admin, reason)
     at = _home(home)
-    heads = [_signed_head(path) for path in head or []]
+    heads = [read_head_file(path) for path in head or []]
     event = at.ledger.restore(backup, admin=admin, reason=reason, now=_now(), heads=heads)
     typer.echo(f"Restored; this is incarnation {event.incarnation[:8]} of the ledger. The file it replaced was kept.")
     if event.lost is not None:
-        typer.echo(
-            f"Events are missing that may have used up to epsilon {event.lost.number:g} at delta {event.lost.delta:g}: "
-            "every patient is charged with that. Studies need a limit above it, and delta as well. Withdrawals that "
-            "came after the backup have to be given again."
-        )
+        typer.echo(_loss(event))
     for run in at.ledger.state().runs.values():
         if run.written_off:
             typer.echo(f"{run.reserved.run}: all it had reserved counts as spent. If it was private, leave it:")
@@ -161,8 +204,9 @@ def check(
         raise typer.BadParameter("give either --home or --export")
     if exported is not None:
         from wardround.client.ledger.export import check_export
+        from wardround.client.ledger.files import read_text
 
-        count, digest = check_export(_text(exported).encode())
+        count, digest = check_export(read_text(exported, "--export").encode())
     else:
         state = _home(home or Path()).ledger.check()
         count, digest = state.sequence, state.digest.hex()
@@ -195,90 +239,36 @@ def _check_words(admin: str, reason: str) -> None:
             raise typer.BadParameter(f"{name} has to be one line of printable text") from None
 
 
-def _text(path: Path) -> str:
-    try:
-        return sys.stdin.read() if path == Path("-") else path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise WardroundError("WR-1813", f"{path.name} cannot be read ({type(error).__name__}).") from error
+def _ids(path: Path) -> dict[int, str]:
+    """Patient ids of a file by the number of their line, from 1."""
+    from wardround.client.ledger.files import read_text
+
+    lines = enumerate(read_text(path, "--patients").splitlines(), start=1)
+    ids = {number: line.strip() for number, line in lines if line.strip()}
+    if not ids:
+        raise typer.BadParameter("there is no patient id in the file")
+    return ids
 
 
-def _write(path: Path, content: bytes) -> None:
-    from wardround.client.home import write_atomically
-
-    try:
-        write_atomically(path, content)
-    except OSError as error:
-        raise WardroundError("WR-1813", f"{path.name} cannot be written ({type(error).__name__}).") from error
+def _strangers(given: int, strangers: int, rows: list[int]) -> WardroundError:
+    """Lines are told by number: what stands in them may be an id."""
+    shown = ", ".join(str(row) for row in rows[:_ROWS]) + (", …" if len(rows) > _ROWS else "")
+    what = f"Of {given} patient ids the ledger knows {given - strangers} and does not know {strangers} (lines {shown})."
+    return WardroundError("WR-1818", f"{what} Nothing was withdrawn.")
 
 
-def _signed_head(path: Path) -> SignedHead:
-    from pydantic import ValidationError
-
-    from wardround.common.privacy.witness import SignedHead
-
-    try:
-        return SignedHead.model_validate_json(_text(path))
-    except ValidationError:
-        raise WardroundError("WR-1816", f"{path.name} does not hold the head of a ledger.") from None
-
-
-def _print_accounts(found: Accounts) -> None:
-    from rich.console import Console
-
-    console = Console()
-    if found.site is None:
-        console.print("This hospital has no ledger yet: no limit was ever set.")
-        return
-    console.print(f"{found.site}: {found.patients} patients in studies, {found.withdrawn} withdrawn", markup=False)
-    limit = found.limit
-    if limit is None:
-        console.print("No limit is set: no study with differential privacy can be paid for.", style="yellow")
-    else:
-        words = "none" if math.isinf(limit.limit.number) else f"epsilon {limit.limit.number:g} at delta {found.delta:g}"
-        console.print(f"limit:  {words}, set by {limit.admin} on {limit.at[:10]}: {limit.reason}", markup=False)
-    console.print(f"spent:  epsilon {_number(found.spent)} for the most burdened patient", markup=False)
-    console.print(f"spent and reserved: {_number(found.committed)}; left: {_number(found.left)}", markup=False)
-    if found.lost is not None:
-        what = f"epsilon {found.lost.number:g} at delta {found.lost.delta:g} of it counts for events lost in a restore"
-        console.print(what, style="yellow", markup=False)
-    if found.runs:
-        console.print(_run_table(found))
-    console.print(f"{found.events} events; digest of the last one: {found.head}", markup=False, soft_wrap=True)
-
-
-def _run_table(found: Accounts) -> Table:
-    from rich.box import SIMPLE
-    from rich.table import Table
-
-    table = Table(title=f"Study runs, epsilon for each patient at delta {found.delta:g}", box=SIMPLE)
-    table.add_column("run, study", overflow="fold")
-    table.add_column("state", no_wrap=True)
-    for name in ("patients", "rounds", "epsilon", "reserved", "enforced"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for run in found.runs:
-        table.add_row(*_run_row(run))
-    table.caption = (
-        "epsilon: what was spent, for this run alone (PLD); reserved: with the rounds to come; "
-        "enforced: what was spent, as it counts against the limit"
-    )
-    table.caption_justify = table.title_justify = "left"
-    return table
-
-
-def _run_row(run: RunAccount) -> tuple[str, ...]:
-    again = f"+{run.again}" if run.again else ""
+def _loss(event: Restored) -> str:
+    """What a restore charged, in words."""
+    if event.lost is None:
+        return "Nothing is missing but draws on reservations."
+    if math.isinf(event.lost.number):
+        return (
+            "Events are missing, and there was no limit on what they may have used: every patient is charged with an "
+            "infinite epsilon, and no finite limit admits a study any more. Withdrawals that came after the backup "
+            "have to be given again."
+        )
     return (
-        f"{run.run}\n{run.study.removeprefix('sha256:')[:8]}",
-        run.ended or "open",
-        str(run.patients),
-        f"{run.begun}{again}/{run.rounds}",
-        _number(run.tight_spent),
-        _number(run.tight_reserved),
-        _number(run.enforced_spent),
+        f"Events are missing that may have used up to epsilon {event.lost.number:g} at delta {event.lost.delta:g}: "
+        "every patient is charged with that. Studies need a limit above it, and delta as well. Withdrawals that "
+        "came after the backup have to be given again."
     )
-
-
-def _number(epsilon: float | None) -> str:
-    if epsilon is None:
-        return "-"
-    return "infinite" if math.isinf(epsilon) else f"{epsilon:.3f}"

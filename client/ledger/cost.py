@@ -93,3 +93,8 @@ def enforced_epsilon(
         return math.inf
     room = budget(1.0, delta, orders)
     return base + max(0.0, float((1.0 + (totals - room).min(axis=1)).max()))
+
+
+def in_words(epsilon: float, form: str = "g") -> str:
+    """An epsilon as people read it; ``form`` is the format of a finite one."""
+    return "infinite" if math.isinf(epsilon) else format(epsilon, form)

@@ -19,7 +19,7 @@ from matplotlib.ticker import MaxNLocator
 from wardround.client.ledger.accounts import LOST
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
     from contextlib import AbstractContextManager
 
     from matplotlib.axes import Axes
@@ -34,6 +34,11 @@ _LIMIT: Final = "#d55e00"
 _RESERVED: Final = "#555555"
 _REST: Final = "#9a9a9a"
 _TICKS: Final = 7
+_ROOM: Final = 0.06
+"""Width after the last event over the width before it."""
+
+_ROOM_FOR_WORDS: Final = 0.12
+"""Least width of a limit's line, over the picture's, that its value is written beside."""
 
 
 def picture(site: str, delta: float, history: Sequence[Moment]) -> bytes:
@@ -82,36 +87,77 @@ def _look() -> AbstractContextManager[None]:
 
 def _draw_studies(axes: Axes, history: Sequence[Moment], top: float) -> None:
     shown = _shown(history)
-    events = [moment.event for moment in history]
-    layers = [[_cut(_share(moment, study, shown), top) for moment in history] for study in shown]
+    layers = [[_cut(_share(moment, study, shown), top) for moment in [*history, history[-1]]] for study in shown]
     colours = [_COLOURS[number % len(_COLOURS)] if study else _REST for number, study in enumerate(shown)]
-    labels = [_label(study) for study in shown]
+    labels = [_label(study) + _endless(_share(moment, study, shown) for moment in history) for study in shown]
     if layers:
-        axes.stackplot(events, layers, colors=colours, labels=labels, step="post", linewidth=0)
+        axes.stackplot(_places(history), layers, colors=colours, labels=labels, step="post", linewidth=0)
 
 
 def _draw_lines(axes: Axes, history: Sequence[Moment], top: float) -> None:
-    events = [moment.event for moment in history]
-    committed = [_cut(moment.committed, top) for moment in history]
-    axes.step(events, committed, where="post", color=_RESERVED, linestyle=":", label="spent and reserved")
-    limits = [math.nan if moment.limit is None else _cut(moment.limit, top) for moment in history]
-    axes.step(events, limits, where="post", color=_LIMIT, linestyle="--", linewidth=1.8, label="limit")
+    committed = [_cut(moment.committed, top) for moment in [*history, history[-1]]]
+    label = "spent and reserved" + _endless(moment.committed for moment in history)
+    axes.step(_places(history), committed, where="post", color=_RESERVED, linestyle=":", label=label)
+    _draw_limit(axes, history, top)
     restores = [moment.event for moment in history if moment.kind == "restored"]
     for number, event in enumerate(restores):
-        label = "restored from backup" if number == 0 else None
+        label = "restored from backup" if number == 0 else ""
         axes.axvline(event, color=_RESERVED, linewidth=0.8, linestyle="-.", label=label)
 
 
+def _draw_limit(axes: Axes, history: Sequence[Moment], top: float) -> None:
+    """The limit's line, and its value beside it; no line where there is no limit, but words that say so."""
+    limits = [_finite_or_nan(moment.limit) for moment in [*history, history[-1]]]
+    label = None if all(map(math.isnan, limits)) else "limit"
+    axes.step(_places(history), limits, where="post", color=_LIMIT, linestyle="--", linewidth=1.8, label=label)
+    span = _end(history) - history[0].event
+    for first, after, limit in _limits(history):
+        wide = after - first > _ROOM_FOR_WORDS * span
+        if limit is None or not (wide or after == _end(history)):
+            continue
+        endless = math.isinf(limit)
+        axes.annotate(
+            "no limit" if endless else f"limit {limit:g}",
+            (first if wide else after, top if endless else limit),
+            (3 if wide else -3, -3 if endless else 3),
+            textcoords="offset points",
+            ha="left" if wide else "right",
+            va="top" if endless else "bottom",
+            color=_LIMIT,
+            bbox={"boxstyle": "square,pad=0.15", "facecolor": "white", "edgecolor": "none", "alpha": 0.8},
+        )
+
+
 def _draw_frame(axes: Axes, history: Sequence[Moment], top: float) -> None:
-    first, last = history[0].event, history[-1].event
-    axes.set_xlim(first, max(last, first + 1))
+    axes.set_xlim(history[0].event, _end(history))
     axes.set_ylim(0, top)
     axes.set_ylabel("enforced epsilon")
     axes.set_xlabel("events of the ledger, with their dates")
     axes.grid(visible=True, axis="y")
     axes.yaxis.set_major_locator(MaxNLocator(nbins=8, steps=[1, 2, 5, 10]))
-    chosen = [history[round(index)] for index in _evenly(len(history), _TICKS)]
+    chosen = _ticks(history)
     axes.set_xticks([moment.event for moment in chosen], [f"{moment.event}\n{moment.at[:10]}" for moment in chosen])
+
+
+def _end(history: Sequence[Moment]) -> float:
+    """Where the picture ends: after the last event, so that it can be seen what holds since."""
+    first, last = history[0].event, history[-1].event
+    return last + max(1.0, _ROOM * (last - first))
+
+
+def _places(history: Sequence[Moment]) -> list[float]:
+    """Where the moments stand, the last one twice: where it was, and at the end of the picture."""
+    return [*(float(moment.event) for moment in history), _end(history)]
+
+
+def _limits(history: Sequence[Moment]) -> list[tuple[float, float, float | None]]:
+    """For each limit where it begins, where it ends, and its epsilon; None: none was set."""
+    begins = [
+        number for number, moment in enumerate(history) if number == 0 or moment.limit != history[number - 1].limit
+    ]
+    places = _places(history)
+    ends = [*(places[number] for number in begins[1:]), places[-1]]
+    return [(places[number], end, history[number].limit) for number, end in zip(begins, ends, strict=True)]
 
 
 def _shown(history: Sequence[Moment]) -> list[str]:
@@ -132,12 +178,20 @@ def _height(history: Sequence[Moment]) -> float:
     numbers = [
         number for moment in history for number in (moment.committed, moment.limit or 0.0, sum(moment.shares.values()))
     ]
-    return 1.08 * max((number for number in numbers if math.isfinite(number)), default=0.0) or 1.0
+    return 1.12 * max((number for number in numbers if math.isfinite(number)), default=0.0) or 1.0
 
 
 def _cut(value: float, top: float) -> float:
-    """What is infinite ends at the upper end of the scale."""
+    """What is infinite ends at the upper end of the scale, and the legend says so."""
     return min(value, top)
+
+
+def _endless(values: Iterable[float]) -> str:
+    return " (infinite)" if any(math.isinf(value) for value in values) else ""
+
+
+def _finite_or_nan(limit: float | None) -> float:
+    return math.nan if limit is None or math.isinf(limit) else limit
 
 
 def _label(study: str) -> str:
@@ -146,6 +200,11 @@ def _label(study: str) -> str:
     return f"study {study.removeprefix('sha256:')[:8]}" if study else "other studies"
 
 
-def _evenly(count: int, most: int) -> list[float]:
-    points = min(count, most)
-    return [index * (count - 1) / max(1, points - 1) for index in range(points)]
+def _ticks(history: Sequence[Moment]) -> list[Moment]:
+    """Moments that are named below the picture, so far apart that their dates do not run into one another."""
+    apart = (_end(history) - history[0].event) / _TICKS
+    chosen = [history[0]]
+    for moment in history[1:]:
+        if moment.event - chosen[-1].event >= apart:
+            chosen.append(moment)
+    return chosen

@@ -31,6 +31,10 @@ LEDGER: Final = "ledger.sqlite"
 HEAD: Final = "ledger.head"
 LOCK: Final = "ledger.lock"
 TURN: Final = "ledger.turn"
+_WITHOUT_HEAD: Final = (
+    f"Put {HEAD} back. If it is gone, restore the ledger from its own file: wardround hospital ledger restore "
+    f"HOME/{LEDGER} --home HOME --admin NAME --reason TEXT; that charges the worst that can be missing from it."
+)
 _POLL: Final = 0.003
 """Seconds between two attempts; an operation takes about as long."""
 
@@ -78,7 +82,7 @@ def read_head(folder: Path) -> Head | None:
     try:
         return Head.model_validate_json(content)
     except ValidationError:
-        raise WardroundError("WR-1811", f"{HEAD} is damaged.") from None
+        raise WardroundError("WR-1811", f"{HEAD} is damaged.", fix=_WITHOUT_HEAD) from None
 
 
 def write_head(folder: Path, head: Head) -> None:
@@ -119,7 +123,7 @@ def check_head(head: Head | None, state: State, digest: Callable[[int], bytes | 
     if head is None:
         if state.sequence == 1:
             return True
-        raise WardroundError("WR-1811", f"{HEAD} is missing.")
+        raise WardroundError("WR-1811", f"{HEAD} is missing.", fix=_WITHOUT_HEAD)
     if head.sequence > state.sequence:
         what = f"The ledger has {state.sequence} events, {HEAD} knows of {head.sequence}."
         raise WardroundError("WR-1812", what)

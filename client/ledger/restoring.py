@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from wardround.common.privacy.witness import Bound, Head
 
 _KEEP: Final = "Keep the ledger as it is."
+_OTHER: Final = "Give for BACKUP a copy of this hospital's ledger.sqlite; the ledger itself is as it was."
 
 
 class Decision(NamedTuple):
@@ -59,9 +60,8 @@ def restore(
     whole = _whole_head(folder, check_owner)
     try:
         _copy(backup, partial)  # step 1
+        state = _checked_copy(partial, backup, check_owner)
         with EventFile(partial) as file:
-            state = file.read()
-            check_owner(state)
             if whole is not None and not _is_prefix(whole, file):  # step 2
                 what = "The ledger is whole and has events that the backup lacks."
                 raise WardroundError("WR-1812", what, fix=_KEEP)
@@ -140,8 +140,26 @@ def _whole_head(folder: Path, check_owner: Callable[[State], None]) -> Head | No
     return state.head()
 
 
+def _checked_copy(partial: Path, backup: Path, check_owner: Callable[[State], None]) -> State:
+    """What the copy amounts to; refusals of its content speak of the argument that it was made of."""
+    try:
+        with EventFile(partial, name=f"BACKUP {backup.name}") as file:
+            state = file.read()
+        check_owner(state)
+    except WardroundError as error:
+        if error.code not in {"WR-1811", "WR-1813"}:
+            raise
+        raise WardroundError(error.code, error.what, fix=_OTHER) from error
+    return state
+
+
 def _copy(backup: Path, partial: Path) -> None:
     """Copy the backup and, where it was taken in the middle of a write, its journal."""
+    try:
+        backup.open("rb").close()
+    except OSError as error:
+        what = f"BACKUP {backup.name} cannot be read ({type(error).__name__})."
+        raise WardroundError("WR-1813", what, fix=_OTHER) from error
     try:
         for source, target in ((backup, partial), (_journal(backup), _journal(partial))):
             target.unlink(missing_ok=True)

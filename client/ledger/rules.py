@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from wardround.client.ledger.cost import allowance, enforced_epsilon, fits
 from wardround.common.errors import WardroundError
+from wardround.common.privacy.witness import INFINITE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -99,7 +100,8 @@ def check_present(state: State, cohort: Cohort) -> None:
         raise WardroundError(
             "WR-1810",
             f"{count} of the patients have withdrawn from research.",
-            fix="Take their images out of the data sets, settle the run, and start a new one without them.",
+            fix="Take their images out of the data sets, settle the run (wardround hospital ledger settle RUN --home "
+            "HOME), and start a new one without them.",
         )
 
 
@@ -120,9 +122,8 @@ def check_fits(state: State, totals: Totals) -> None:
         what = "Events were lost when the ledger was restored, and may have used the whole limit."
     else:
         needed = enforced_epsilon(totals, limit, state.lost, state.orders)
-        what = (
-            f"Some patients would reach epsilon {needed:.4g}; the limit is {limit.number:g} at delta {limit.delta:g}."
-        )
+        reached = f"an {INFINITE} epsilon" if math.isinf(needed) else f"epsilon {needed:.4g}"
+        what = f"Some patients would reach {reached}; the limit is {limit.number:g} at delta {limit.delta:g}."
     raise WardroundError("WR-1807", what)
 
 

@@ -68,14 +68,15 @@ class EventFile:
     Args:
         path: The file.
         wait: Seconds to wait for other programs that have it open.
+        name: What it is called in refusals; default: by its name.
 
     Raises:
         WardroundError: WR-1811, it is no ledger, or damaged; WR-1813, it is of another release, or cannot be read or
             written.
     """
 
-    def __init__(self, path: Path, wait: float = 0.0) -> None:
-        self._name = path.name
+    def __init__(self, path: Path, wait: float = 0.0, name: str | None = None) -> None:
+        self._name = name or path.name
         with self._refusing():
             self._database = sqlite3.connect(
                 f"{path.absolute().as_uri()}?mode=rw", wait, isolation_level=None, uri=True

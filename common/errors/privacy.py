@@ -54,8 +54,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "privacy budget is not enough",
         "The study would take some patients of this hospital beyond the limit that its admin has set, reservations of "
         "other studies included. Nothing was trained and nothing was spent.",
-        "See wardround hospital ledger; wait until running studies have settled, ask for a study with a smaller "
-        "epsilon, or have the admin raise the limit with a reason.",
+        "See wardround hospital ledger show. Wait until running studies have settled; settle one that will never end: "
+        "wardround hospital ledger settle RUN --home HOME; ask for a study with a smaller epsilon; or have the admin "
+        "raise the limit with a reason.",
     ),
     ErrorPage(
         "WR-1808",
@@ -75,9 +76,11 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1810",
         "data changed after the reservation",
-        "The study run's budget was reserved for other patients than the data set has now. Training on them would "
-        "spend a budget that was not checked.",
-        "Restore the data set, or settle the run and start a new one.",
+        "The study run's budget was reserved for other patients than the data set has now, and training on them would "
+        "spend a budget that was not checked. Or a patient of the data set has withdrawn from research: taking part "
+        "in nothing any more, they stop every study run until their images are out of the data set.",
+        "Restore the data set; of patients who have withdrawn, take the images out. Either way a run that was reserved "
+        "for others cannot go on: settle it, wardround hospital ledger settle RUN --home HOME, and start a new one.",
     ),
     ErrorPage(
         "WR-1811",
@@ -85,7 +88,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The ledger's events do not fit together: one was changed, removed or added by something other than this "
         "program, or the file is damaged. While that is so nothing is spent.",
         "Restore the ledger from a backup with wardround hospital ledger restore; the restored ledger charges what may "
-        "have been spent since.",
+        "have been spent since. If nothing but ledger.head is missing or damaged, the ledger's own file is the backup.",
     ),
     ErrorPage(
         "WR-1812",
@@ -98,7 +101,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "WR-1813",
         "ledger cannot be read or written",
         "The ledger's file is missing, in use by another process, of another site or release, or the disk is full. No "
-        "study is trained that cannot be paid for durably.",
+        "study is trained that cannot be paid for durably. Or a file that a command was given cannot be read or may "
+        "not be written; the message then names the argument.",
         "Make the file readable and writable for the hospital agent, and free disk space.",
     ),
     ErrorPage(
@@ -132,5 +136,12 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "other patients.",
         "Name a study with a [privacy] table, epsilons above 0 or infinite, the trust models local and distributed, "
         "and a reference with the same sites, task, split and [simulation] table.",
+    ),
+    ErrorPage(
+        "WR-1818",
+        "patient ids that the ledger does not know",
+        "A withdrawal cannot be taken back, and an id with a typing error, a heading or another form of the ids would "
+        "be withdrawn in a patient's place, while the patient stays in.",
+        "Mend the lines that the message names. If these are patients who were in no study yet, add --unknown-too.",
     ),
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from typer.testing import CliRunner
 from wardround.client.cli import app
 from wardround.client.home import Home, RegisteredData, create_home
 from wardround.client.ledger.patients import Cohort
+from wardround.client.spending import validations_of
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 
@@ -97,16 +99,111 @@ def test_a_limit_needs_numbers_a_name_and_a_reason(home: Home, change: dict[str,
 def test_withdraw_reads_ids_from_a_file_or_the_input(home: Home, tmp_path: Path) -> None:
     used(home)
     listed = tmp_path / "leaving.txt"
-    listed.write_text("P3\n\n stranger \n", encoding="utf-8")
+    listed.write_bytes(b"\xef\xbb\xbfP3\r\n\r\n P5 \r\n")  # as a spreadsheet writes it
     output = run(home, "withdraw", "--patients", str(listed))
-    assert "2 patients, 1 of them in no study" in output
+    assert "2 patients; 2 of them are known" in output
+    assert "Withdrawn now: 2." in output
     assert "P3" not in output
-    with pytest.raises(WardroundError, match="WR-1810"):
+    with pytest.raises(WardroundError, match=r"WR-1810: 2 of the patients .* ledger settle RUN --home HOME"):
         home.ledger.spend(RUN, 3, 1, patients(home), now=NOW)
-    assert "1 patients, 0 of them" in run(home, "withdraw", "--patients", "-", given="P4\n")
+    assert "1 had withdrawn before.\nWithdrawn now: 1." in run(home, "withdraw", "--patients", "-", given="P4\nP3\n")
+    events = Home(home.path).ledger.state().sequence
+    assert "Nothing has changed" in run(home, "withdraw", "--patients", "-", given="P4\nP3\n")
+    assert Home(home.path).ledger.state().sequence == events
     run(home, "withdraw", "--patients", "-", given="\n", code=2)
-    with pytest.raises(WardroundError, match="WR-1813"):
-        run(home, "withdraw", "--patients", str(tmp_path / "missing"))
+
+
+def test_withdraw_refuses_ids_that_nobody_has(home: Home) -> None:
+    used(home)
+    before = home.ledger.state().sequence
+    given = "patient_id\nP3\nP33\n\nP4\nP33\n"
+    with pytest.raises(
+        WardroundError, match=r"WR-1818: Of 4 .* knows 2 and does not know 2 \(lines 1, 3, 6\)"
+    ) as refusal:
+        run(home, "withdraw", "--patients", "-", given=given)
+    assert "P33" not in str(refusal.value)
+    assert Home(home.path).ledger.state().sequence == before
+    output = run(home, "withdraw", "--patients", "-", "--unknown-too", given=given)
+    assert "4 patients; 2 of them are known" in output
+    assert len(Home(home.path).ledger.state().withdrawn) == 4
+
+
+def test_withdraw_names_the_argument_that_is_wrong(home: Home, tmp_path: Path) -> None:
+    used(home)
+    binary = tmp_path / "binary"
+    binary.write_bytes(b"\x89PNG\xff\x00")
+    for path in (tmp_path / "missing", binary, tmp_path):
+        with pytest.raises(WardroundError, match=r"WR-1813: --patients .* cannot be read .* Give --patients a text"):
+            run(home, "withdraw", "--patients", str(path))
+
+
+def test_settle_frees_what_never_began(home: Home) -> None:
+    with pytest.raises(WardroundError, match="WR-1815: RUN"):
+        run(home, "settle", RUN)
+    used(home)
+    validations = validations_of(RUN)
+    home.ledger.reserve(validations, study(1), patients(home, 3), mechanism=MECHANISM, steps=1, rounds=2, now=NOW)
+    with pytest.raises(WardroundError, match="WR-1815: RUN"):
+        run(home, "settle", "cxr.seed1")
+    before = json.loads(run(home, "show", "--json"))
+    assert "4 rounds that never began are free again" in run(home, "settle", RUN)
+    after = json.loads(run(home, "show", "--json"))
+    assert [part["ended"] for part in after["runs"]] == ["settled", "settled"]
+    assert after["spent"] == before["spent"]
+    assert after["committed"] == after["spent"] < before["committed"]
+    with pytest.raises(WardroundError, match="WR-1815"):
+        Home(home.path).ledger.spend(RUN, 3, 1, patients(home), now=NOW)
+    assert "settled before" in run(home, "settle", RUN)
+
+
+HOSPITALS_OWN = (
+    "ledger.sqlite",
+    "ledger.head",
+    "patient.key",
+    "policy.toml",
+    "hospital.toml",
+    "identity.key",
+    "new.json",
+)
+
+
+@pytest.mark.parametrize("name", HOSPITALS_OWN)
+@pytest.mark.parametrize("command", ["export", "picture"])
+def test_nothing_of_the_hospital_is_written_over(home: Home, tmp_path: Path, command: str, name: str) -> None:
+    used(home)
+    home.ledger.signed_head(bytes(32))  # makes identity.key
+    (home.path / "policy.toml").write_text("schema = 1\n", encoding="utf-8")
+    (tmp_path / "link").symlink_to(home.path, target_is_directory=True)
+    (tmp_path / "file").symlink_to(home.path / name)
+    before = {path.name: path.read_bytes() for path in home.path.iterdir() if path.is_file()}
+    assert set(HOSPITALS_OWN) - {"new.json"} <= set(before)
+    ways = (home.path / name, tmp_path / "link" / name, tmp_path / "file", home.path / ".." / "home" / name)
+    for out in ways:
+        for force in ((), ("--force",)):
+            with pytest.raises(WardroundError, match=r"WR-1813: --out .* home folder"):
+                run(home, command, "--out", str(out), *force)
+    assert {path.name: path.read_bytes() for path in home.path.iterdir() if path.is_file()} == before
+    run(home, command, "--out", str(tmp_path / name))
+    assert (tmp_path / name).stat().st_size > 0
+
+
+@pytest.mark.parametrize("command", ["export", "picture"])
+def test_another_file_is_replaced_on_purpose_only(home: Home, tmp_path: Path, command: str) -> None:
+    used(home)
+    out = tmp_path / "images.csv"
+    out.write_text("somebody's work", encoding="utf-8")
+    with pytest.raises(WardroundError, match=r"WR-1813: --out images.csv is there already\. .*--force"):
+        run(home, command, "--out", str(out))
+    assert out.read_text(encoding="utf-8") == "somebody's work"
+    run(home, command, "--out", str(out), "--force")
+    assert b"somebody" not in out.read_bytes()
+    (tmp_path / "one").symlink_to(tmp_path / "two")
+    (tmp_path / "two").symlink_to(tmp_path / "one")
+    for bad in (tmp_path / "no" / "folder", tmp_path, tmp_path / "one", out / "below"):
+        with pytest.raises(WardroundError, match="WR-1813: --out ") as refusal:
+            run(home, command, "--out", str(bad), "--force")
+        assert "--out" in refusal.value.fix
+        assert "disk space" not in str(refusal.value)
 
 
 def test_export_and_check(home: Home, tmp_path: Path) -> None:
@@ -123,8 +220,8 @@ def test_export_and_check(home: Home, tmp_path: Path) -> None:
     out.write_text(out.read_text(encoding="utf-8").replace("vote of 12 May", "vote of 13 May"), encoding="utf-8")
     with pytest.raises(WardroundError, match="WR-1811"):
         run(None, "check", "--export", str(out))
-    with pytest.raises(WardroundError, match="WR-1813"):
-        run(home, "export", "--out", str(tmp_path / "no" / "folder"))
+    with pytest.raises(WardroundError, match=r"WR-1813: --export .* cannot be read"):
+        run(None, "check", "--export", str(tmp_path / "missing"))
 
 
 def test_picture(home: Home, tmp_path: Path) -> None:
@@ -145,8 +242,10 @@ def test_restore_says_what_is_charged_and_which_runs_to_leave(home: Home, tmp_pa
     run(home, "restore", str(backup), "--admin", "", "--reason", "disk failed", code=2)
     bad = tmp_path / "bad.json"
     bad.write_text("{}", encoding="utf-8")
-    with pytest.raises(WardroundError, match="WR-1816"):
+    with pytest.raises(WardroundError, match=r"WR-1816: --head bad\.json .* Give --head"):
         run(home, *words, "--head", str(bad))
+    with pytest.raises(WardroundError, match=r"WR-1813: --head missing cannot be read"):
+        run(home, *words, "--head", str(tmp_path / "missing"))
     output = run(home, *words, "--head", str(signed))
     assert f"hospital leave --home {home.path} {RUN}" in output.replace("\n", " ")
     assert "Events are missing" not in output
@@ -154,6 +253,58 @@ def test_restore_says_what_is_charged_and_which_runs_to_leave(home: Home, tmp_pa
     for name in ("ledger.sqlite", "ledger.head"):
         (home.path / name).unlink()
     assert "up to epsilon 8" in run(home, *words)
+
+
+def test_restore_names_the_backup_that_is_none(home: Home, tmp_path: Path) -> None:
+    used(home)
+    words = ("--admin", "Ada", "--reason", "disk failed")
+    (tmp_path / "text").write_text("no ledger", encoding="utf-8")
+    (tmp_path / "empty").touch()
+    before = (home.path / "ledger.sqlite").read_bytes()
+    for name, code in (("missing", "1813"), (".", "1813"), ("text", "1811"), ("empty", "1811")):
+        with pytest.raises(WardroundError, match=f"WR-{code}: BACKUP .* Give for BACKUP"):
+            run(home, "restore", str(tmp_path / name), *words)
+    assert (home.path / "ledger.sqlite").read_bytes() == before
+    assert "2/4" in run(home, "show")
+
+
+@pytest.mark.parametrize("damage", ["gone", "damaged"])
+def test_without_its_head_a_ledger_is_restored_from_its_own_file(home: Home, damage: str) -> None:
+    used(home)
+    head = home.path / "ledger.head"
+    if damage == "gone":
+        head.unlink()
+    else:
+        head.write_text("{}", encoding="utf-8")
+    with pytest.raises(WardroundError, match=r"WR-1811: ledger.head .* ledger restore HOME/ledger.sqlite --home HOME"):
+        run(home, "show")
+    own = str(home.path / "ledger.sqlite")
+    assert "up to epsilon 8" in run(home, "restore", own, "--admin", "Ada", "--reason", "head gone")
+    run(home, "check")
+    assert json.loads(run(home, "show", "--json"))["runs"][0]["ended"] == "written off"
+
+
+def test_a_loss_without_a_limit_is_said_in_words(home: Home) -> None:
+    home.ledger.set_limit(None, 0.0, admin="Ada", reason="virtual", now=NOW)
+    (home.path / "ledger.head").unlink()
+    own = str(home.path / "ledger.sqlite")
+    output = run(home, "restore", own, "--admin", "Ada", "--reason", "head gone")
+    assert "infinite epsilon" in output
+    shown = run(home, "show")
+    assert "no limit, set by Ada" in shown
+    assert "an infinite epsilon of it counts for events lost" in shown
+    assert not re.search(r"\binf\b", output + shown)
+
+
+def test_show_keeps_names_in_one_piece_and_explains_its_figures(home: Home) -> None:
+    name = StudyRunId("a-study-of-many-hospitals-and-a-very-long-name-that-fills-the-line.seed0.fold3.arm-federated")
+    run(home, *LIMIT)
+    home.ledger.reserve(name, study(1), patients(home), mechanism=MECHANISM, steps=5, rounds=4, now=NOW)
+    for computation in (1, 2):
+        home.ledger.spend(name, 1, computation, patients(home), now=NOW)
+    lines = run(home, "show").splitlines()
+    assert any(name in line and "1+1/4" in line for line in lines)
+    assert any("40+1/40" in line and "once more after a crash" in line for line in lines)
 
 
 def test_a_home_knows_its_secret_by_a_fingerprint(home: Home) -> None:
