@@ -55,35 +55,41 @@ LOCK: Final = ".lock"
 
 
 @contextmanager
-def open_run(run: Path, request: RunRequest) -> Iterator[None]:
+def open_run(run: Path, request: RunRequest, *, fix: str | None = None) -> Iterator[None]:
     """Make the run folder, or take up the same run again, and keep every other process out of it.
+
+    Args:
+        run: The folder.
+        request: What it has to belong to.
+        fix: What to do about another run in the folder; None: what simulate can do about it.
 
     Raises:
         WardroundError: WR-1501, the folder holds something else; WR-1505, another process works in it.
     """
-    _refuse_another_run(run, request)
+    _refuse_another_run(run, request, fix)
     run.mkdir(parents=True, exist_ok=True)
     with (run / LOCK).open("wb") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise WardroundError("WR-1505", f"Another process works in the folder {run.name}.") from error
-        _refuse_another_run(run, request)  # another process may have begun a run since
+        _refuse_another_run(run, request, fix)  # another process may have begun a run since
         write_atomically(run / "request.json", request.model_dump_json(by_alias=True).encode())
         write_atomically(run / "study.json", request.study.canonical())
         yield
 
 
-def _refuse_another_run(run: Path, request: RunRequest) -> None:
+def _refuse_another_run(run: Path, request: RunRequest, fix: str | None) -> None:
     """Refuse what is not ours; a run that was refused before any training leaves nothing to lose."""
     if not run.exists():
         return
     path = run / "request.json"
     begun = (run / "jobs").exists() or (run / "results.json").exists()
     if path.exists() and begun and path.read_bytes() != request.model_dump_json(by_alias=True).encode():
-        raise WardroundError("WR-1501", f"The folder {run.name} holds a run of another study or other settings.")
+        what = f"The folder {run.name} holds a run of another study or other settings."
+        raise WardroundError("WR-1501", what, fix=fix)
     if not path.exists() and (not run.is_dir() or any(item.name != LOCK for item in run.iterdir())):
-        raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.")
+        raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.", fix=fix)
 
 
 def read_request(run: Path) -> RunRequest:

@@ -52,7 +52,7 @@ def curve(
     trust: Annotated[str, typer.Option(help="Trust models, parted by commas.")] = "distributed,local",
     reference: Annotated[
         str | None,
-        typer.Option(help="Scenario trained without a promise for comparison; default: the same without [privacy]."),
+        typer.Option(help="Scenario trained without a promise for comparison; default: the same without \\[privacy]."),
     ] = None,
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder with the data sets; default: the variable WARDROUND_DATA.")

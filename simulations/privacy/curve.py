@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
 from wardround.client.data.checks import check_parts
 from wardround.client.home import write_atomically
 from wardround.client.train.device import choose_device
-from wardround.common.study import Study  # noqa: TC001 - pydantic reads it at run time
+from wardround.common.study import Study, build_study
 from wardround.simulations.experiment import check_model_of
 from wardround.simulations.hospitals import build_hospitals, consortium_roster, training_samples
 from wardround.simulations.job import Job, run_id
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
     from wardround.simulations.privacy.curves import Curves
     from wardround.simulations.privacy.points import Point
     from wardround.simulations.scenario import Scenario
+
+
+_ANOTHER: Final = (
+    "The command that began a curve goes on with it; for another study, other epsilons or other settings give another "
+    "--out."
+)
 
 
 class CurveRequest(RunRequest):
@@ -62,6 +68,8 @@ def curve_request(
 ) -> CurveRequest:
     """A curve of the study of ``request``.
 
+    The reference is split as the study is, whatever its own table says: all points are scored on the same patients.
+
     Raises:
         WardroundError: WR-1817, there is no curve of these; WR-1002, WR-1801 or WR-1805, a point is no study.
     """
@@ -70,10 +78,14 @@ def curve_request(
         **{name: getattr(request, name) for name in RunRequest.model_fields},
         epsilons=tuple(epsilons),
         trusts=tuple(trusts),
-        reference=None if reference is None else reference.study,
+        reference=None if reference is None else _split_alike(reference.study, request.study),
     )
     _ = found.points
     return found
+
+
+def _split_alike(reference: Study, study: Study) -> Study:
+    return build_study(reference.model_dump(by_alias=True) | {"split": study.split.model_dump(by_alias=True)})
 
 
 def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progress: Progress | None = None) -> Curves:
@@ -89,7 +101,7 @@ def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progres
         WardroundError: The folder, the data, the device or a study run is refused or failed.
     """
     device = choose_device(request.device)
-    with open_run(folder, request):
+    with open_run(folder, request, fix=_ANOTHER):
         write_settings(folder, request, workers=workers, device=device.description)
         return _draw(request, folder, workers, progress or QuietProgress())
 

@@ -45,5 +45,7 @@ def test_a_curve_is_trained_written_and_taken_up_again(tmp_path: Path) -> None:
     kept = {name: (folder / "jobs" / f"{name}.seed0" / DONE).stat().st_mtime_ns == done[name] for name in names}
     assert kept == {"distributed-8": True, "local-8": True, "no-promise": False}
 
-    with pytest.raises(WardroundError, match="WR-1501"):
+    with pytest.raises(WardroundError, match="WR-1501") as refused:
         draw_curve(request_of((4.0,)), folder)
+    assert "another --out" in refused.value.fix
+    assert "--resume" not in refused.value.fix, "curve has no such option"

@@ -61,6 +61,12 @@ def test_a_study_without_virtual_hospitals_has_a_statement(tmp_path: Path) -> No
     assert "epsilon is unlimited" in run("statement", str(path)).output
 
 
+def test_help_names_the_table_that_the_reference_lacks() -> None:
+    shown = run("curve", "--help").output
+    assert "--reference" in shown
+    assert "[privacy]" in shown
+
+
 @pytest.mark.parametrize(
     ("options", "code"),
     [

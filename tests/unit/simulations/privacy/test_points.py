@@ -9,6 +9,7 @@ from fakes.promised_runs import promised_scenario
 from fakes.scenarios import chest_scenario
 
 from wardround.common.errors import WardroundError
+from wardround.common.study import build_study
 from wardround.simulations.experiment import new_request
 from wardround.simulations.privacy.curve import CurveRequest, curve_request
 from wardround.simulations.privacy.points import curve_points, read_epsilon, read_trust
@@ -61,6 +62,27 @@ def test_a_reference_may_be_another_study_of_the_same_patients() -> None:
     elsewhere = study.model_copy(update={"split": study.split.model_copy(update={"test": 0.3})})
     with pytest.raises(WardroundError, match="WR-1817"):
         curve_points(study, [4.0], ["local"], elsewhere)
+
+
+def test_a_reference_of_a_scenario_is_split_as_the_study_is() -> None:
+    scenario = promised_scenario(3, epsilon=8.0, rate=0.5)
+    fields = scenario.study.model_dump(by_alias=True)
+    fields["aggregation"] |= {"mode": "open", "secure": None}
+    other = build_study(
+        fields
+        | {
+            "privacy": None,
+            "split": {"seed": 7, "validation": 0.1, "test": 0.3},
+            "training": fields["training"] | {"learning_rate": 0.01},
+        }
+    )
+    request = curve_request(
+        new_request(scenario, seeds=1, device="cpu"), [4.0], ["local"], type(scenario)(other, scenario.simulation)
+    )
+    promised, reference = (point.study for point in request.points)
+    assert other.split != scenario.study.split
+    assert reference.split == promised.split == scenario.study.split
+    assert reference.training.learning_rate == 0.01
 
 
 def test_a_reference_has_the_same_hospitals() -> None:
