@@ -48,7 +48,8 @@ class Policy(BaseModel):
         without_privacy: Whether this site takes part in studies that promise its patients no epsilon: without a
             ``[privacy]`` table, or with epsilon ``infinite``.
         require_witness: Whether the privacy ledger spends nothing unless a witness outside this host, a peer or the
-            coordinator, has confirmed that it knows of no newer one.
+            coordinator, has confirmed that it knows of no newer one. Nothing in this release asks witnesses: their
+            transport comes with the deployed coordinator. With it true nothing is spent in this release.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

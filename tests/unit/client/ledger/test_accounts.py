@@ -28,6 +28,8 @@ from wardround.common.privacy.witness import Bound
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from wardround.client.ledger.ledger import Ledger
 
 COST = rdp(MECHANISM, ORDERS)
@@ -160,6 +162,15 @@ def test_the_csv_form_has_a_line_an_event_and_no_formulas(book: Ledger) -> None:
     assert rows[-1]["digest"] == book.state().digest.hex()
 
 
+LIMIT_COLOUR, FIRST_COLOUR = (0xD5, 0x5E, 0x00), (0x33, 0x22, 0x88)
+
+
+def painted(png: bytes, colour: tuple[int, int, int]) -> NDArray[np.bool_]:
+    """Where a picture has a colour, its legend left out."""
+    pixels = np.rint(imread(io.BytesIO(png))[..., :3] * 255).astype(int)
+    return np.asarray((pixels[:, : pixels.shape[1] * 3 // 4] == colour).all(axis=2))
+
+
 def test_the_picture_shows_studies_below_the_limit(book: Ledger) -> None:
     found = accounts(book.state())
     history = moments(book.events(), book.state().cohorts, 100)
@@ -167,14 +178,9 @@ def test_the_picture_shows_studies_below_the_limit(book: Ledger) -> None:
     assert png == picture("north", found.delta, history)
     width, height = struct.unpack(">II", png[16:24])
     assert (width, height) == (1440, 690)
-    pixels = np.rint(imread(io.BytesIO(png))[..., :3] * 255).astype(int)
     rows = {}
-    for name, colour in {
-        "limit": (0xD5, 0x5E, 0x00),
-        "first": (0x33, 0x22, 0x88),
-        "second": (0xCC, 0x66, 0x77),
-    }.items():
-        found_at = np.argwhere((pixels[:, : width * 3 // 4] == colour).all(axis=2))
+    for name, colour in {"limit": LIMIT_COLOUR, "first": FIRST_COLOUR, "second": (0xCC, 0x66, 0x77)}.items():
+        found_at = np.argwhere(painted(png, colour))
         assert len(found_at) > 100, name
         rows[name] = found_at[:, 0].mean()
     assert rows["limit"] < rows["second"] < rows["first"]  # from the top
@@ -201,3 +207,25 @@ def test_the_page_shows_what_the_program_computes(root: Path) -> None:
         assert figures == pytest.approx([row[column] for row in shown], rel=0.01)
     floor = float(re.findall(r"a limit below ([0-9.]+)", " ".join(page.split()))[0])
     assert 0 < budget(floor, 1e-5, ORDERS).max() < 0.1
+
+
+@pytest.mark.parametrize("epsilon", [8.0, None])
+def test_a_limit_is_drawn_with_its_value_and_none_is_words_without_a_line(
+    tmp_path: Path, epsilon: float | None
+) -> None:
+    made = limited(tmp_path, epsilon)
+    reserve(made, cohort([1]), rounds=2)
+    mine = painted(picture("north", 1e-5, moments(made.events(), made.state().cohorts, 100)), LIMIT_COLOUR)
+    line, words = mine.sum(axis=1) > 200, mine.sum(axis=1) > 0
+    assert line.any() == (epsilon is not None)
+    assert (words & ~line).sum() > 5  # lines of pixels of the writing
+
+
+def test_what_came_with_the_last_event_can_be_seen(tmp_path: Path) -> None:
+    made = limited(tmp_path)
+    reserve(made, cohort([1]), rounds=2)
+    before = picture("north", 1e-5, moments(made.events(), made.state().cohorts, 100))
+    assert not painted(before, FIRST_COLOUR).any()
+    spend(made, cohort([1]), 1)
+    after = picture("north", 1e-5, moments(made.events(), made.state().cohorts, 100))
+    assert painted(after, FIRST_COLOUR).sum() > 1000
