@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.privacy.facts import WEAK
+from wardround.simulations.privacy.facts import WEAK, Facts, model_facts
 from wardround.simulations.privacy.overspent import exceeded, spent_words
 from wardround.simulations.privacy.question import at_most, count, number
 
@@ -12,14 +12,39 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from wardround.common.study import Study
+    from wardround.simulations.privacy.facts import ModelFacts
     from wardround.simulations.results import Privacy
 
 
-def promise_warnings(study: Study, spent: Sequence[Privacy] = ()) -> list[str]:
-    """Warnings about a study's promise, and about what a run spent beyond it; none for a study without one."""
+HOPELESS: Final = 10.0
+"""Noise of a step over the longest sum, from which on a study is warned about: it is 0.3 to 0.8 in the scenarios with a
+promise (cxr-dp under both trust models, hippocampus-dp)."""
+
+
+def promise_warnings(study: Study, spent: Sequence[Privacy] = (), model: ModelFacts | None = None) -> list[str]:
+    """Warnings about a study's promise, and about what a run spent beyond it; none for a study without one.
+
+    Args:
+        study: The study.
+        spent: Rows of ``results.json`` after a run.
+        model: Size of its model; None: it is built.
+
+    Raises:
+        WardroundError: WR-1201, WR-1202 or WR-1207, the model cannot be built.
+    """
     if study.privacy is None:
         return []
-    return [*_weak(study), *(words for row in spent for words in _overspent(row))]
+    drowned = _drowned(Facts(study, model or model_facts(study))) if study.privacy.noisy else ()
+    return [*_weak(study), *drowned, *(words for row in spent for words in _overspent(row))]
+
+
+def _drowned(facts: Facts) -> Iterator[str]:
+    if facts.noise_share >= HOPELESS:
+        yield (
+            f"In a step the noise is about {facts.noise_share:.0f} times as long as the longest sum that the patients "
+            "can give: the model will learn next to nothing. Fewer trained values (model scattering), more patients or "
+            "a larger epsilon help."
+        )
 
 
 def _weak(study: Study) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy.question import Question, number
+from wardround.simulations.privacy.question import Question, at_most
 
 if TYPE_CHECKING:
     from wardround.simulations.privacy.facts import Facts
@@ -64,7 +64,7 @@ def _usefulness(facts: Facts) -> Question:
         "What does the noise do to the model?",
         (
             (
-                f"In one step the noise is {number(round(facts.noise_share, 3))} times as long as the longest sum that "
+                f"In one step the noise is {at_most(facts.noise_share, 2)} times as long as the longest sum that "
                 "the expected patients can give. It averages out over steps, and more patients make up for it; small "
                 "studies lose most. The report of a run and its curve over epsilon say what is left."
             ),

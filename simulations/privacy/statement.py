@@ -104,7 +104,7 @@ def statement(study: Study, model: ModelFacts | None = None, spent: Sequence[Pri
         release=facts.release,
         promised=promised,
         summary=list(summary(facts) if promised else no_promise(study)),
-        warnings=list(promise_warnings(study, spent)),
+        warnings=promise_warnings(study, spent, facts.model),
         chapters=_chapters(facts, spent) if promised else [],
     )
 

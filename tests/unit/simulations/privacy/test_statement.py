@@ -55,7 +55,7 @@ QUESTIONS = {
 
 @pytest.mark.parametrize("trust", ["local", "distributed"])
 def test_every_question_is_answered_once(trust: str) -> None:
-    found = statement(study_of(trust=trust))
+    found = statement(study_of(trust=trust, patients=400))
     ids = [a.id for chapter in found.chapters for a in chapter.answers]
     assert sorted(ids) == sorted(QUESTIONS)
     assert all(a.question.endswith("?") and a.answer for chapter in found.chapters for a in chapter.answers)
@@ -134,6 +134,18 @@ def test_a_weak_promise_is_called_weak(epsilon: float, weak: bool) -> None:  # n
     found = statement(study_of(epsilon=epsilon))
     assert any("weak" in words for words in found.warnings) == weak
     assert ("called weak" in " ".join(found.summary)) == weak
+
+
+@pytest.mark.parametrize(("patients", "hopeless"), [(40, True), (4000, False)])
+def test_a_study_that_will_learn_nothing_is_warned_about(patients: int, hopeless: bool) -> None:  # noqa: FBT001
+    study = study_of(patients=patients, epsilon=1.0)
+    found = statement(study)
+    ratio = fact(found, "usefulness", "noise_over_longest_sum")
+    noise = study.promise.step.multiplier * (1 + 2**-9) * math.sqrt(model_facts(study).values)
+    assert ratio == pytest.approx(noise / (0.5 * patients))
+    assert (ratio > 10) == hopeless
+    said = f"the noise is about {ratio:.0f} times as long as the longest sum"
+    assert any(said in words and "next to nothing" in words for words in found.warnings) == hopeless
 
 
 def test_more_spent_than_promised_is_said() -> None:
