@@ -36,7 +36,9 @@ def print_accounts(found: Accounts) -> None:
     console.print(f"spent and reserved: {_number(found.committed)}; left: {_number(found.left)}", markup=False)
     if found.lost is not None:
         what = f"{bound_in_words(found.lost)} of it counts for events lost in a restore"
-        console.print(what, style="yellow", markup=False)
+        spent_up = math.isinf(found.spent) and math.isfinite(found.lost.number) and found.lost.delta >= found.delta
+        rest = ": nothing is left of the limit's delta, so that no finite epsilon holds at it" if spent_up else ""
+        console.print(what + rest, style="yellow", markup=False)
     if found.runs:
         _print_runs(console, found)
     console.print(f"{found.events} events; digest of the last one: {found.head}", markup=False, soft_wrap=True)

@@ -282,6 +282,23 @@ def test_without_its_head_a_ledger_is_restored_from_its_own_file(home: Home, dam
     assert "up to epsilon 8" in run(home, "restore", own, "--admin", "Ada", "--reason", "head gone")
     run(home, "check")
     assert json.loads(run(home, "show", "--json"))["runs"][0]["ended"] == "written off"
+    used_up = "nothing is left of the limit's delta"
+    assert used_up in " ".join(run(home, "show").split())
+    run(home, *("1e-4" if word == "1e-5" else "20" if word == "8" else word for word in LIMIT))
+    shown = " ".join(run(home, "show").split())
+    assert used_up not in shown
+    assert "epsilon 8 at delta 1e-05 of it counts for events lost in a restore" in shown
+
+
+def test_a_backup_of_another_hospital_is_refused_by_its_argument(home: Home, tmp_path: Path) -> None:
+    used(home)
+    data = [RegisteredData(manifest=tmp_path / "manifest.toml")]
+    other = create_home(tmp_path / "other", SiteId("south"), data, device="cpu", threads=1)
+    run(other, *LIMIT)
+    backup = str(other.path / "ledger.sqlite")
+    with pytest.raises(WardroundError, match=r"WR-1813: .* another site than north\. Give for BACKUP"):
+        run(home, "restore", backup, "--admin", "Ada", "--reason", "disk failed")
+    assert "2/4" in run(home, "show")
 
 
 def test_a_loss_without_a_limit_is_said_in_words(home: Home) -> None:
