@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -137,3 +138,10 @@ def test_a_policy_that_cannot_be_read_allows_nothing(tmp_path: Path) -> None:
 def test_a_policy_is_frozen() -> None:
     with pytest.raises(ValidationError, match="frozen"):
         DEFAULT.min_sites = 4  # type: ignore[misc]
+
+
+def test_the_page_lists_every_default(root: Path) -> None:
+    page = (root / "deploy" / "docs" / "private.md").read_text(encoding="utf-8")
+    (listed,) = (block for block in page.split("```toml\n")[1:] if block.startswith("schema"))
+    fields = tomllib.loads(listed.split("```")[0])
+    assert fields == Policy().model_dump(mode="json", by_alias=True, exclude_none=True)
