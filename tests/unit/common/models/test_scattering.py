@@ -9,6 +9,7 @@ from typing import Literal
 import pytest
 import torch
 
+from wardround.common.models import scattering
 from wardround.common.models.scattering import (
     FREQUENCY,
     LENGTH,
@@ -152,3 +153,36 @@ def test_gradients_reach_the_image_so_that_attacks_can_be_tried() -> None:
     assert batch.grad is not None
     assert torch.isfinite(batch.grad).all()
     assert batch.grad.abs().max() > 0
+
+
+def test_gradients_reach_the_image_through_the_logits_too() -> None:
+    model, batch = network(), images(2, 1, 32, 32).requires_grad_()
+    torch.nn.init.ones_(model.head.weight)
+    model(batch).sum().backward()
+    assert batch.grad is not None
+    assert batch.grad.abs().max() > 0
+
+
+def test_an_image_that_comes_again_has_the_same_features_whoever_is_beside_it() -> None:
+    model = network()
+    torch.nn.init.normal_(model.head.weight, generator=torch.Generator().manual_seed(1))
+    batch = images(5, 1, 32, 32)
+    with torch.inference_mode():
+        alone = torch.cat([model(image[None]) for image in batch])
+    again = model(batch.flip(0)).flip(0)  # in training, after a prediction
+    again.sum().backward()
+    torch.testing.assert_close(again.detach(), alone, rtol=0, atol=0)
+    other = network()
+    other.load_state_dict(model.state_dict())
+    torch.testing.assert_close(other(batch), model.head(model.features(batch)), rtol=1e-5, atol=1e-6)
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    model = network()
+    width = model.head.in_features
+    most = scattering.MOST_VALUES // width
+    vector = torch.zeros(width)
+    model._known.update({(torch.float32, number.to_bytes(32, "big")): vector for number in range(most)})
+    model(images(3, 1, 32, 32))
+    assert len(model._known) == most
+    assert (torch.float32, (0).to_bytes(32, "big")) not in model._known, "the oldest goes first"
