@@ -82,7 +82,9 @@ def test_the_hospitals_of_a_scenario_are_ready_for_private_and_open_runs(tmp_pat
     for hospital in hospitals.values():
         assert set(accepted_roster(hospital.home).members) == set(hospitals)
         assert hospital.home.policy == VIRTUAL_POLICY
-    assert pooled_home("centralised", hospitals, list(hospitals), tmp_path).policy == VIRTUAL_POLICY
+    pooled = pooled_home("centralised", hospitals, list(hospitals), tmp_path, chest_scenario().study)
+    assert pooled.policy == VIRTUAL_POLICY
+    assert not pooled.ledger.exists, "nothing is promised to these patients"
     keys = {site: site_key(hospital.home).private for site, hospital in hospitals.items()}
     assert len(set(keys.values())) == 4
     assert {site: site_key(hospital.home).private for site, hospital in build(tmp_path).items()} == keys

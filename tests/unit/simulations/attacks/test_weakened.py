@@ -104,8 +104,10 @@ def _makes_sites(tree: ast.AST) -> bool:
 
 
 def test_no_production_module_knows_the_attacks(root: Path) -> None:
-    package = "wardround.simulations.attacks"
-    knowing = {path.as_posix() for path, tree in _modules(root) if any(n.startswith(package) for n in _names(tree))}
+    """What attacks found, a file with numbers, may be read by the report."""
+    package, told = "wardround.simulations.attacks", "wardround.simulations.attacks.leakage.results"
+    known = {path.as_posix(): {n for n in _names(tree) if n.startswith(package)} for path, tree in _modules(root)}
+    knowing = {path for path, names in known.items() if any(not name.startswith(told) for name in names)}
     assert knowing == {"simulations/cli.py"}  # the command, which imports them when it runs
 
 
