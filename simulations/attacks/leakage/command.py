@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.home import write_atomically
-from wardround.client.train.device import set_threads
+from wardround.client.train.device import keep_freed_memory, set_threads
 from wardround.common.errors import WardroundError
 from wardround.simulations.attacks.leakage.images import CROWD, LEAST, VICTIMS
 from wardround.simulations.attacks.leakage.results import FILE
@@ -58,6 +58,7 @@ def run_leakage(wanted: Wanted, folder: Path, watch: Callable[[int, int], None])
             cannot be used.
     """
     set_threads(1)
+    keep_freed_memory()
     suite = Suite(seeds=wanted.seeds, quick=wanted.quick, with_noise=not wanted.without_privacy)
     if wanted.target is None:
         return attack_leakage(suite, folder, watch)

@@ -50,17 +50,22 @@ class Observed:
     sites: tuple[PatientGradients, ...]
     limit: int
 
-    def sums(self) -> Iterator[NDArray[np.float64]]:
-        """The noisy sums of all steps of the study one after the other, in units of the clipping norm, ``[P]``."""
-        for _ in range(self.plan.steps):
+    def sums(self, steps: int | None = None) -> Iterator[NDArray[np.float64]]:
+        """Noisy sums one after the other, in units of the clipping norm, ``[P]``.
+
+        Args:
+            steps: Of how many steps; of all that the study has where it is None.
+        """
+        for _ in range(self.plan.steps if steps is None else steps):
             yield self.step() / self.plan.lattice.clip
 
-    def mean_sum(self) -> NDArray[np.float64]:
+    def mean_sum(self, steps: int | None = None) -> NDArray[np.float64]:
         """Their mean."""
-        total = np.zeros(self.plan.lattice.values)
-        for found in self.sums():
+        total, count = np.zeros(self.plan.lattice.values), 0
+        for found in self.sums(steps):
             total += found
-        return total / self.plan.steps
+            count += 1
+        return total / count
 
     def step(self) -> NDArray[np.float64]:
         """One noisy sum, in units of the gradient, ``[P]``."""

@@ -15,10 +15,12 @@ from typer.testing import CliRunner
 
 from wardround.common.errors import WardroundError
 from wardround.simulations.attacks.leakage.command import Wanted, run_leakage
+from wardround.simulations.attacks.leakage.images import Population, drawn_images, pick
+from wardround.simulations.attacks.leakage.inversion import invert_network
 from wardround.simulations.attacks.leakage.results import read_leakage
 from wardround.simulations.attacks.leakage.runs import Runs
 from wardround.simulations.attacks.leakage.suite import Suite, attack_leakage
-from wardround.simulations.attacks.leakage.toys import without_noise
+from wardround.simulations.attacks.leakage.toys import toy_study, without_noise
 from wardround.simulations.cli import app
 from wardround.simulations.experiment import new_request, simulate
 
@@ -102,3 +104,15 @@ def test_a_finished_run_keeps_what_attacks_on_it_found(tmp_path: Path) -> None:
     without = replace(runs, references=1).attack(without_noise(scenario.study))
     assert (tmp_path / "more" / "jobs" / "federated.seed1000").exists(), "the control has a target of its own"
     assert without.n > 0
+
+
+@pytest.mark.slow
+def test_images_are_found_through_a_network_of_the_catalogue_only_without_noise() -> None:
+    """False alarms: the noise lets each victim be named with a probability of 0.01 at most, all four in 10^-8."""
+    population, toy = Population.of(drawn_images(1100, 0)), toy_study()
+    bare = without_noise(toy)
+    control = pick(population, lambda victim: invert_network(bare, population, victim), range(4))
+    assert control.right >= 3
+    assert np.median(control.similarity) > 0.75
+    noisy = pick(population, lambda victim: invert_network(toy, population, victim), range(4))
+    assert noisy.right < 4
