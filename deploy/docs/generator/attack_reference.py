@@ -26,7 +26,8 @@ wardround attack secagg
 wardround attack secagg --case overlapping-lists --sites 5 --json
 ```
 
-`attack` attacks wardround's own protections, on your machine, with virtual hospitals. What is attacked is the code that
+`attack` attacks wardround's own protections, on your machine, with virtual hospitals. Attacks on a promise of
+differential privacy have [a page of their own](leakage.md). What is attacked here is the code that
 hospitals run: the site of the secure sum with real keys, a real roster, real shares and masks. The attacker is a
 coordinator that lies, together with as many hospitals as the study assumes to collude. It is after the update of one
 hospital, the victim.
