@@ -150,8 +150,10 @@ class PatientGradients:
         same: dict[int, list[Indices]] = defaultdict(list)
         for own in drawn:
             same[len(own)].append(own)
+        promise, size = self._study.promise, self._study.training.batch_size
+        usual = max(1, round(2 * promise.expected / len(self._study.sites)))  # public, as every shape has to be
         for images, patients in sorted(same.items()):
-            units = max(1, self._study.training.batch_size // (images * self._study.promise.augmentations))
+            units = min(usual, max(1, size // (images * promise.augmentations)))
             for first in range(0, len(patients), units):
                 yield patients[first : first + units], units
 

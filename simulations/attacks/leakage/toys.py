@@ -38,7 +38,7 @@ DEFAULT: Final[dict[str, Any]] = {
     "task": {"kind": "classification", "target": "binary", "labels": ["abnormal"], "dimensions": 2},
     "input": {"size": (SIDE, SIDE)},
     "model": {"name": "small_cnn", "parameters": {"widths": (64, 64)}},
-    "training": {"rounds": 40, "epochs": 1, "batch_size": 512, "optimizer": "sgd", "momentum": 0.0, "loss": "bce"},
+    "training": {"rounds": 40, "epochs": 1, "batch_size": 32, "optimizer": "sgd", "momentum": 0.0, "loss": "bce"},
     "privacy": {"trust": "local", "epsilon": 3.0, "patients": 1000, "rate": 0.25},
     "aggregation": {"weights": "equal"},
     "selection": {"rule": "last"},
