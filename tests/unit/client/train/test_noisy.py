@@ -151,7 +151,7 @@ def test_every_patient_s_augmentation_has_a_seed_of_its_own() -> None:
     for drawn in (2, 5):
         asked.clear()
         found.clipped_sum(everybody(prepared)[:drawn])
-        assert asked == [8] * 64, "a seed for each place in the batch, filled or not"
+        assert asked == [8] * 20, "a seed for each place in the batch, twice the 10 that are expected, filled or not"
 
 
 def test_batches_have_one_shape_whoever_is_drawn() -> None:
