@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wardround.client.train.losses import make_loss
+from wardround.client.train.per_sample.check import check_model
 from wardround.client.train.per_sample.preflight import preflight
 from wardround.common.models.catalogue import build_model
 
@@ -44,6 +45,7 @@ def _check(study: Study, device: Device) -> None:
     targets = _targets(study, generator).to(device.kind)
     loss = make_loss(study.training.loss, None)
     model = build_model(study, seed=0).to(device.kind).train()
+    check_model(model)  # dropout, too, which the comparison has to leave out
     preflight(model, images, lambda outputs, rows: loss(outputs, targets[rows]), units=PATIENTS)
 
 

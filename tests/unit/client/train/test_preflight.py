@@ -8,6 +8,7 @@ import pytest
 
 from wardround.client.train.device import choose_device
 from wardround.client.train.preflight import check_gradients
+from wardround.common.errors import WardroundError
 from wardround.common.models.catalogue import build_model
 from wardround.common.study import Study, build_study
 
@@ -54,3 +55,10 @@ def test_every_model_of_the_catalogue_passes(model: dict[str, Any], size: list[i
     check_gradients(found, CPU)
     state = build_model(found, seed=0).state_dict()
     assert not any("running" in name for name in state), "batch statistics are gone"
+
+
+def test_dropout_is_refused_before_anything_is_spent() -> None:
+    check_gradients(study({"name": "small_cnn", "parameters": {"dropout": 0.0}}, [32, 32]), CPU)
+    with pytest.raises(WardroundError, match="dropout of type Dropout") as refused:
+        check_gradients(study({"name": "small_cnn", "parameters": {"dropout": 0.2}}, [32, 32]), CPU)
+    assert refused.value.code == "WR-1803"

@@ -51,7 +51,6 @@ def with_another_parameter() -> nn.Module:
         nn.Embedding(4, 4),
         nn.MultiheadAttention(4, 2, batch_first=True),
         nn.Dropout(0.0),
-        nn.MultiheadAttention(4, 2, batch_first=True),
         nn.MaxPool2d(2),
     ],
     ids=str,
