@@ -7,47 +7,22 @@ import time
 from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
-from wardround.common.models.catalogue import build_model
-from wardround.common.models.state import state_arrays
-from wardround.common.vector import Layout
 from wardround.common.wire.messages import Describe, Description, Trained, Validate, Validated
 from wardround.common.wire.records import pack_vector
 from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
+from wardround.server.open_run import OpenRun
 from wardround.server.rounds.engine import RoundEngine
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from flwr.serverapp import Grid
-
     from wardround.common.ids import SiteId
     from wardround.server.exchange import Answer
-    from wardround.server.plan import RunPlan
 
 
-class Coordinator:
-    """A study run over the hospitals that a Grid reaches.
-
-    Args:
-        grid: Flower's Grid.
-        plan: What to run.
-        nodes: Flower node id of every site of the study.
-
-    Raises:
-        WardroundError: WR-1306, a site of the study has no node.
-    """
-
-    def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
-        missing = [site for site in plan.study.site_ids if site not in nodes]
-        if missing:
-            raise WardroundError("WR-1306", f"These sites of the study are not connected: {', '.join(missing)}.")
-        self._grid = grid
-        self._plan = plan
-        self._nodes = {site: nodes[site] for site in plan.study.site_ids}
-        state = state_arrays(build_model(plan.study, seed=plan.seed))
-        self.layout = Layout.of(state)
-        self._initial = self.layout.flatten(state)
+class Coordinator(OpenRun):
+    """A study run in which each site answers for itself, with its counts and losses."""
 
     def run(self) -> RoundEngine:
         """Run every round and the last validation.

@@ -1,0 +1,42 @@
+"""What every open study run begins with: the sites' nodes, the model's layout and its initial values."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from wardround.common.errors import WardroundError
+from wardround.common.models.catalogue import build_model
+from wardround.common.models.state import state_arrays
+from wardround.common.vector import Layout
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from flwr.serverapp import Grid
+
+    from wardround.common.ids import SiteId
+    from wardround.server.plan import RunPlan
+
+
+class OpenRun:
+    """An open study run over the hospitals that a Grid reaches.
+
+    Args:
+        grid: Flower's Grid.
+        plan: What to run.
+        nodes: Flower node id of every site of the study.
+
+    Raises:
+        WardroundError: WR-1306, a site of the study has no node.
+    """
+
+    def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
+        missing = [site for site in plan.study.site_ids if site not in nodes]
+        if missing:
+            raise WardroundError("WR-1306", f"These sites of the study are not connected: {', '.join(missing)}.")
+        self._grid = grid
+        self._plan = plan
+        self._nodes = {site: nodes[site] for site in plan.study.site_ids}
+        state = state_arrays(build_model(plan.study, seed=plan.seed))
+        self.layout = Layout.of(state)
+        self._initial = self.layout.flatten(state)
