@@ -17,9 +17,7 @@ those are few.
 
 from __future__ import annotations
 
-import hashlib
 import math
-from collections import OrderedDict
 from itertools import product
 from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
@@ -29,6 +27,7 @@ from pydantic import Field
 from torch import nn
 
 from wardround.common.models.entry import ModelEntry, Parameters
+from wardround.common.models.remembered import Remembered
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
@@ -88,7 +87,7 @@ class Scattering(nn.Module):
         self._parameters_chosen = parameters
         self.register_buffer("filters", morlet(directions_of(dimensions, parameters.directions)), persistent=False)
         self.register_buffer("lowpass", _binomial(dimensions), persistent=False)
-        self._known: OrderedDict[tuple[torch.dtype, bytes], torch.Tensor] = OrderedDict()
+        self._known = Remembered(MOST_VALUES)
         maps = channels * parameters.scales * parameters.directions
         self.head = nn.Linear(maps * parameters.cells**dimensions, outputs)
         nn.init.zeros_(self.head.weight)
@@ -96,29 +95,9 @@ class Scattering(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """Logits ``[B, outputs]`` of ``[B, C, *size]``."""
-        logits: torch.Tensor = self.head(self._remembered(images))
+        (vectors,) = self._known.of(images, lambda some: [self.features(some)])
+        logits: torch.Tensor = self.head(vectors)
         return logits
-
-    def _remembered(self, images: torch.Tensor) -> torch.Tensor:
-        """:meth:`features`, computed once for an image that comes again, as every image does that is not augmented.
-
-        One image at a time: what is remembered must not depend on the images beside it.
-        """
-        if images.requires_grad:  # somebody looks for images by their gradient
-            return self.features(images)
-        found = [self._recalled(image) for image in images]
-        while len(self._known) * found[0].numel() > MOST_VALUES:
-            self._known.popitem(last=False)
-        return torch.stack(found)
-
-    def _recalled(self, image: torch.Tensor) -> torch.Tensor:
-        """Features of one image ``[C, *size]``."""
-        key = (image.dtype, hashlib.blake2b(image.cpu().contiguous().numpy().data, digest_size=32).digest())
-        if key not in self._known:
-            with torch.inference_mode(mode=False), torch.no_grad():  # what is remembered is trained on, too
-                self._known[key] = self.features(image.clone().unsqueeze(0))[0]
-        self._known.move_to_end(key)
-        return self._known[key].to(image.device)
 
     def features(self, images: torch.Tensor) -> torch.Tensor:
         """Features ``[B, C * scales * directions * cells^dimensions]`` of norm ``LENGTH``, each image by itself.

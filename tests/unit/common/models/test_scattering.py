@@ -9,7 +9,6 @@ from typing import Literal
 import pytest
 import torch
 
-from wardround.common.models import scattering
 from wardround.common.models.scattering import (
     FREQUENCY,
     LENGTH,
@@ -175,14 +174,3 @@ def test_an_image_that_comes_again_has_the_same_features_whoever_is_beside_it() 
     other = network()
     other.load_state_dict(model.state_dict())
     torch.testing.assert_close(other(batch), model.head(model.features(batch)), rtol=1e-5, atol=1e-6)
-
-
-def test_what_is_remembered_is_bounded() -> None:
-    model = network()
-    width = model.head.in_features
-    most = scattering.MOST_VALUES // width
-    vector = torch.zeros(width)
-    model._known.update({(torch.float32, number.to_bytes(32, "big")): vector for number in range(most)})
-    model(images(3, 1, 32, 32))
-    assert len(model._known) == most
-    assert (torch.float32, (0).to_bytes(32, "big")) not in model._known, "the oldest goes first"
