@@ -37,13 +37,13 @@ class Remembered:
         if images.requires_grad:  # somebody looks for images by their gradient
             return list(features(images))
         found = [self._recalled(image, features) for image in images]
-        return [torch.stack(parts).to(images.device) for parts in zip(*found, strict=True)]
+        return [torch.stack(parts) for parts in zip(*found, strict=True)]
 
     def _recalled(self, image: torch.Tensor, features: Features) -> tuple[torch.Tensor, ...]:
         """Features of one image ``[C, *size]``."""
         key = (image.dtype, hashlib.blake2b(image.cpu().contiguous().numpy().data, digest_size=32).digest())
         if key in self._known:
-            return self._known[key]
+            return tuple(part.to(image.device) for part in self._known[key])
         with torch.inference_mode(mode=False), torch.no_grad():  # what is remembered is trained on, too
             found = tuple(part[0] for part in features(image.clone().unsqueeze(0)))
         values = sum(part.numel() for part in found)
