@@ -132,13 +132,9 @@ class PatientGradients:
         with gpu_memory_errors():
             place_model(self._model, self._device)
             self._model.train()
-            sums = {
-                name: torch.zeros(parameter.shape, dtype=torch.float64, device=self._device.kind)
-                for name, parameter in self._model.named_parameters()
-            }
+            sums = self._recorder.zeros()
             for patients, units in self._micro_batches(drawn):
-                for name, found in self._clipped(patients, units).items():
-                    sums[name] += found
+                self._add_clipped(patients, units, sums)
             return torch.cat([found.flatten() for found in sums.values()]).cpu().numpy()
 
     def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[tuple[list[Indices], int]]:
@@ -157,31 +153,31 @@ class PatientGradients:
             for first in range(0, len(patients), units):
                 yield patients[first : first + units], units
 
-    def _clipped(self, patients: list[Indices], units: int) -> dict[str, torch.Tensor]:
-        """Step 4 for one micro-batch: the sum of its patients' clipped gradients, by parameter."""
+    def _add_clipped(self, patients: list[Indices], units: int, sums: Mapping[str, torch.Tensor]) -> None:
+        """Step 4 for one micro-batch, and step 5: add its patients' clipped gradients to ``sums``, by parameter."""
         copies = len(patients[0]) * self._study.promise.augmentations
         filled = [*patients, *[patients[0]] * (units - len(patients))]  # these take no part in the sum
         batch = np.repeat(np.concatenate(filled), self._study.promise.augmentations)
         if copies > self._study.training.batch_size:
-            return self._clipped_in_parts(batch)
+            self._add_clipped_in_parts(batch, sums)
+            return
         self._record(batch, units, 1.0)
         factors = clip_factors(self._recorder.norms(), self._study.promise.clip)
         factors[len(patients) :] = 0
-        return self._recorder.weighted_sum(factors)
+        self._recorder.weighted_sum(factors, sums)
 
-    def _clipped_in_parts(self, batch: Indices) -> dict[str, torch.Tensor]:
+    def _add_clipped_in_parts(self, batch: Indices, sums: Mapping[str, torch.Tensor]) -> None:
         """The same for one patient whose copies are more than the physical batch holds."""
         size, whole = self._study.training.batch_size, torch.ones(1, dtype=torch.float64, device=self._device.kind)
-        gradient: dict[str, torch.Tensor] = {}
+        gradient = self._recorder.zeros()
         for part in np.split(batch, range(size, len(batch), size)):
             self._record(part, 1, len(part) / len(batch))
-            for name, found in self._recorder.weighted_sum(whole).items():
-                gradient[name] = gradient[name] + found if name in gradient else found
+            self._recorder.weighted_sum(whole, gradient)
         squares = torch.stack([found.square().sum() for found in gradient.values()])
         factor = clip_factors(squares.sum().sqrt().reshape(1), self._study.promise.clip)[0]
-        if factor == 0:
-            return {name: torch.zeros_like(found) for name, found in gradient.items()}
-        return {name: found * factor for name, found in gradient.items()}
+        if factor != 0:
+            for name, found in gradient.items():
+                sums[name] += found * factor
 
     def _record(self, batch: Indices, units: int, share: float) -> None:
         """Forward and backward; a unit's loss is the mean over its copies, times ``share``."""
@@ -259,16 +255,23 @@ def train_noisily(
     import_state(optimizer, optimizer_state or {})
     for _ in range(study.promise.local_steps):
         found = gradients.noisy_sum(plan.lattice, deviation=plan.deviation, limit=WIDEST)
-        _put_gradient(model, plan.lattice.real(found.units) / plan.denominator)
+        put_gradient(model, found.units, plan.lattice.step / plan.denominator)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return export_state(optimizer) if study.training.optimizer_state == "keep" else {}
 
 
-def _put_gradient(model: torch.nn.Module, gradient: NDArray[np.float64]) -> None:
+def put_gradient(model: torch.nn.Module, units: NDArray[np.int64], unit: float) -> None:
+    """Give every parameter its part of ``units * unit`` as its gradient.
+
+    Args:
+        model: All of its parameters are trained.
+        units: Noisy lattice units ``[P]``, in the order of the parameters.
+        unit: What one of them stands for.
+    """
     start = 0
     for parameter in model.parameters():
-        part = torch.from_numpy(gradient[start : start + parameter.numel()])
+        part = torch.from_numpy(units[start : start + parameter.numel()])
         # Like the weight also in memory: fused optimizers go through both in the order of memory.
-        parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape))
+        parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape)).mul_(unit)
         start += parameter.numel()

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from wardround.common.privacy.noise import BLOCK, Dither, rounded_gaussian
+from wardround.common.privacy.noise import BLOCK, LARGEST_ROUNDED, Dither, largest_magnitude, rounded_gaussian
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -82,23 +82,27 @@ class Lattice:
         if total.shape != (self.values,):
             raise ValueError(f"expected {self.values} values, got {total.shape}")
         clipped = 0
-        units = np.zeros(self.values, dtype=np.int64)
-        if deviation > 0:
-            units = rounded_gaussian(self.values, deviation, random)
+        units = rounded_gaussian(self.values, deviation, random) if deviation > 0 else np.zeros(self.values, np.int64)
         dither = Dither(random)
         for first in range(0, self.values, BLOCK):
-            part = dither.round(self._scaled(total[first : first + BLOCK]))
-            clipped += int(np.count_nonzero(np.abs(part) > limit))
-            units[first : first + BLOCK] += np.clip(part, -limit, limit, out=part)
+            scaled, largest = self._scaled(total[first : first + BLOCK])
+            part = dither.round_within(scaled)
+            if largest > limit - 1:
+                clipped += int(np.count_nonzero(np.abs(part) > limit))
+                np.clip(part, -limit, limit, out=part)
+            units[first : first + BLOCK] += part
         return units, clipped
 
-    def _scaled(self, part: NDArray[np.float64]) -> NDArray[np.float64]:
-        """Lattice units, not rounded; what is cut here is beyond any limit."""
-        if not np.isfinite(part).all():
-            raise ValueError("a sum of gradients is finite")
+    def _scaled(self, part: NDArray[np.float64]) -> tuple[NDArray[np.float64], float]:
+        """Lattice units, not rounded, and their largest magnitude; what is cut here is beyond any limit."""
         with np.errstate(over="ignore"):
             scaled = part / self.step
-        return np.clip(scaled, -(2.0**62), 2.0**62, out=scaled)
+        largest = largest_magnitude(scaled)
+        if not largest <= LARGEST_ROUNDED:
+            if not np.isfinite(part).all():
+                raise ValueError("a sum of gradients is finite")
+            np.clip(scaled, -LARGEST_ROUNDED, LARGEST_ROUNDED, out=scaled)
+        return scaled, largest
 
     def real(self, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Lattice units ``[P]`` in units of the gradient."""

@@ -20,7 +20,7 @@ from __future__ import annotations
 import decimal
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import numpy as np
 
@@ -34,16 +34,24 @@ if TYPE_CHECKING:
 
     from wardround.common.crypto.randomness import RandomSource
 
+    _Reals = NDArray[np.float64]
+    _Floats = TypeVar("_Floats", NDArray[np.float64], np.float64)
+
 LEAST_DEVIATION: Final = 16.0
 LARGEST_DEVIATION: Final = 2.0**44
 
-BLOCK: Final = 1 << 15
+BLOCK: Final = 1 << 14
 """Values rounded at a time: they stay in the processor's cache."""
 
-_PAIRS: Final = 1 << 14
+_PAIRS: Final = 1 << 13
 """Pairs in a block: what is worked on stays in the processor's second-level cache."""
 _MARGIN: Final = 2.0**-20
 """Pairs with S below it, or this near to 1, are refined: float64 knows too little of S, or of its logarithm."""
+LARGEST_ROUNDED: Final = 2.0**62
+"""Largest magnitude of a value that is rounded: it and its neighbour fit into 64 bits."""
+
+_NEAR: Final = 2.0**-11
+"""Pairs with S this near to 1 are held against an error bound of their own."""
 _UNIT: Final = 2.0**-53
 
 _MORE_BYTES: Final = 56
@@ -151,11 +159,25 @@ class Dither:
         """
         if values.dtype != np.float64:
             raise TypeError(f"values to be rounded are float64, not {values.dtype}")
-        if values.size and not float(np.abs(values).max()) <= 2.0**62:
+        if not largest_magnitude(values) <= LARGEST_ROUNDED:
             raise ValueError("values to be rounded are finite and of magnitude 2^62 at most")
-        dither = (_words(self._stream, values.size) >> np.uint64(11)) * _UNIT
+        return self.round_within(values)
+
+    def round_within(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
+        """:meth:`round` of values that are known to be finite and small enough."""
+        words = _words(self._stream, values.size)
+        words >>= np.uint64(11)
+        dither = words * _UNIT
         below = np.floor(values)
-        return below.astype(np.int64) + (dither < values - below)
+        above = values - below
+        above -= dither  # only its sign matters, which is exact
+        below += np.ceil(above, out=above)
+        return below.astype(np.int64)
+
+
+def largest_magnitude(values: NDArray[np.float64]) -> float:
+    """0 for no values; not a number if one of them is none."""
+    return max(float(values.max()), -float(values.min())) if values.size else 0.0
 
 
 def _words(stream: Keystream, count: int) -> NDArray[np.uint64]:
@@ -167,29 +189,70 @@ def _words(stream: Keystream, count: int) -> NDArray[np.uint64]:
 
 def _block(words: NDArray[np.int64], deviation: float, key: bytes, first: int) -> NDArray[np.int64]:
     """The values of the pairs ``[2, pairs]``, of which the first is pair number ``first`` of the stream."""
-    points = words * 2.0**-63
-    squares = points[0] * points[0] + points[1] * points[1]
-    candidates = np.flatnonzero(squares < 1 + _MARGIN)
-    points, squares = points[:, candidates], squares[candidates]
-    plain = (squares > _MARGIN) & (squares < 1 - _MARGIN)
-    squares[~plain] = 0.5  # these pairs are refined; the number only keeps the arithmetic quiet
-    logarithms = -np.log(squares)
-    factors = deviation * np.sqrt(2 * logarithms / squares)
-    reals = points * factors
-    values = np.rint(reals)
-    certain = np.abs(reals - values) + _error(np.abs(reals), factors, logarithms) < 0.5
-    plain &= certain[0] & certain[1]
+    candidates, points, squares = _candidates(words)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of pairs with S near 0 or beyond 1, which are refined
+        factors = _factors(squares, deviation)
+        points *= factors
+        values = np.rint(points)
+        integers = values.astype(np.int64)
+        values -= points
+        distances = np.abs(values, out=values)
+        # One bound for almost all of them; what it leaves open is held against a bound of its own.
+        unsure = np.maximum(distances[0], distances[1]) >= 0.5 - _common_error(deviation)
+        unsure |= squares <= _MARGIN
+        unsure |= squares >= 1 - _NEAR
+        columns = np.flatnonzero(unsure)
+        columns = columns[~_certain(points[:, columns], distances[:, columns], factors[columns], squares[columns])]
 
     def exact(column: int) -> tuple[int, int] | None:
         pair = int(candidates[column])
         return refine((int(words[0, pair]), int(words[1, pair])), deviation, further_bits(key, first + pair))
 
-    return _corrected(values.astype(np.int64), np.flatnonzero(~plain).tolist(), exact).reshape(-1)
+    return _corrected(integers, columns.tolist(), exact).reshape(-1)
 
 
-def _error(
-    reals: NDArray[np.float64], factors: NDArray[np.float64], logarithms: NDArray[np.float64]
-) -> NDArray[np.float64]:
+def _candidates(words: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """Step 2 by float64: which pairs may stay ``[n]``, their U and V ``[2, n]`` and S ``[n]``."""
+    points = words * 2.0**-63
+    squares = points[0] * points[0]
+    squares += points[1] * points[1]
+    candidates = np.flatnonzero(squares < 1 + _MARGIN)
+    chosen = np.empty((2, len(candidates)))
+    for row, into in zip(points, chosen, strict=True):
+        row.take(candidates, out=into, mode="clip")  # another mode would copy through a buffer
+    return candidates, chosen, squares.take(candidates, mode="clip")
+
+
+def _factors(squares: NDArray[np.float64], deviation: float) -> NDArray[np.float64]:
+    """``d g(S)``; infinite where S is 0, and not a number where it is beyond 1."""
+    factors = np.log(squares)
+    factors /= squares
+    factors *= -2
+    np.sqrt(factors, out=factors)
+    factors *= deviation
+    return factors
+
+
+def _certain(
+    reals: NDArray[np.float64],
+    distances: NDArray[np.float64],
+    factors: NDArray[np.float64],
+    squares: NDArray[np.float64],
+) -> NDArray[np.bool_]:
+    """Of pairs ``[2, n]`` with their distances from the nearest integers: whether both are surely rounded right."""
+    plain = (squares > _MARGIN) & (squares < 1 - _MARGIN)
+    logarithms = -np.log(np.where(plain, squares, 0.5))  # the others only keep the arithmetic quiet
+    near = distances + _error(np.abs(reals), factors, logarithms) < 0.5
+    certain: NDArray[np.bool_] = plain & near[0] & near[1]
+    return certain
+
+
+def _common_error(deviation: float) -> float:
+    """A bound on :func:`_error` for every S in [2^-20, 1 - 2^-11]: there ``|d U g| < 5.3 d`` and ``g < 5400``."""
+    return float(_error(np.float64(5.3 * deviation), np.float64(5400 * deviation), np.float64(_NEAR)))
+
+
+def _error(reals: _Floats, factors: _Floats, logarithms: _Floats) -> _Floats:
     """A bound on the error of ``reals = d U g`` in step 3, four times what the analysis needs.
 
     With u = 2^-53, L = -ln(S) and S in [2^-20, 1 - 2^-20]: the first 64 bits give U to ``u |U| + 2^-63``, hence S to

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
+from wardround.client.train.device import keep_freed_memory
 from wardround.client.train.per_sample import PerSample
 from wardround.simulations.bench.dp_peers import functorch, ghost, hooks
 from wardround.simulations.bench.dp_steps import build, draw_batch, loss_of, noise, ours, plain
@@ -40,6 +41,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
     """One of the three, as ``settings["what"]`` says: ``steps``, ``peak`` or ``error``."""
     torch.set_num_threads(1)
     one_core()
+    keep_freed_memory()  # as a hospital does; the peers have it, too
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about hooks and secure noise; what is used is said in the remarks
         return {"steps": steps, "peak": peak, "error": error}[settings["what"]](settings)

@@ -11,7 +11,7 @@ import torch
 from wardround.client.train.device import choose_device
 from wardround.client.train.local import channels_last, place_model
 from wardround.client.train.losses import make_loss
-from wardround.client.train.noisy import clip_factors
+from wardround.client.train.noisy import clip_factors, put_gradient
 from wardround.client.train.per_sample import PerSample
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.conversions import ready_for_privacy
@@ -102,9 +102,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
         sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
         total = torch.cat([found.flatten() for found in sums.values()]).numpy()
         noisy, _ = lattice.privatise(total, deviation=deviation, random=os.urandom)
-        gradient = torch.from_numpy(lattice.real(noisy)).div_(len(images)).float()
-        for parameter, part in zip(model.parameters(), torch.split(gradient, _sizes(model)), strict=True):
-            parameter.grad = part.view(parameter.shape)
+        put_gradient(model, noisy, lattice.step / len(images))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import nn
 
 from wardround.client.train.per_sample.layers import SimpleLayer, Sink, Step, register_layer
-from wardround.client.train.per_sample.weights import Rule, arrange, few_channels, of_weight
+from wardround.client.train.per_sample.weights import Rule, arrange, few_channels, of_weight, unmistakable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,7 +35,7 @@ def _convolved(
     inputs: Tensor, weight: Tensor, bias: Tensor | None, settings: tuple[Any, ...]
 ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
     """Output, and what the backward pass needs, arranged once for both passes."""
-    inputs, weight = arrange(inputs), arrange(weight)
+    inputs, weight = unmistakable(arrange(inputs)), unmistakable(arrange(weight))
     return arrange(torch.ops.aten.convolution(inputs, weight, bias, *settings)), (inputs, weight)
 
 

@@ -20,12 +20,12 @@ from typing import TYPE_CHECKING
 import torch
 
 from wardround.client.train.per_sample.check import check_model, trained
-from wardround.client.train.per_sample.contributions import squares, weighted
+from wardround.client.train.per_sample.contributions import add_weighted, squares
 from wardround.client.train.per_sample.layers import LAYERS, Sink
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -90,17 +90,17 @@ class PerSample:
             total += squares(gradients)
         return total.sqrt()
 
-    def weighted_sum(self, factors: Tensor) -> dict[str, Tensor]:
+    def weighted_sum(self, factors: Tensor, into: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Sum over the units of factor times gradient, and release the gradients.
 
         A unit whose factor is 0 takes no part, whatever is in its gradient.
 
         Args:
             factors: ``[units]``, finite.
+            into: float64 tensors to add to, by name, contiguous, one for each trainable parameter; None for zeros.
 
         Returns:
-            Name of each trainable parameter to a float64 tensor of its shape; zeros where no
-            gradient was found.
+            Name of each trainable parameter to a float64 tensor of its shape: those of ``into``, or new ones.
 
         Raises:
             ValueError: Not one factor for each unit, or one that is not finite.
@@ -109,13 +109,17 @@ class PerSample:
             raise ValueError(f"{self._units} finite factors are needed")
         factors = factors.to(self._device(), torch.float64)
         found, self._found, self._units = self._found, {}, 0
-        sums = {}
-        for name, parameter in self._model.named_parameters():
-            if name in found:
-                sums[name] = weighted(found.pop(name), factors)
-            elif parameter.requires_grad:
-                sums[name] = torch.zeros(parameter.shape, dtype=torch.float64, device=parameter.device)
+        sums = self.zeros() if into is None else dict(into)
+        for name in list(found):
+            add_weighted(found.pop(name), factors, sums[name])
         return sums
+
+    def zeros(self) -> dict[str, Tensor]:
+        """Float64 zeros of each trainable parameter's shape, in the model's order, one after another in new memory."""
+        trained = {name: parameter for name, parameter in self._model.named_parameters() if parameter.requires_grad}
+        whole = torch.zeros(sum(map(torch.numel, trained.values())), dtype=torch.float64, device=self._device())
+        parts = torch.split(whole, [parameter.numel() for parameter in trained.values()])
+        return {name: part.view(own.shape) for part, (name, own) in zip(parts, trained.items(), strict=True)}
 
     def _recorded(self) -> dict[nn.Module, dict[str, str]]:
         """The layers to record, with the names of their parameters in the model."""
