@@ -1,10 +1,10 @@
 """The hospital's home folder: its settings, its secret, the studies it approved.
 
 ``hospital.toml`` names the site and its data sets, ``policy.toml`` says what no study can overrule,
-``studies/`` holds the studies that were approved here (one file a hash), ``patient.key`` the secret
-under which patient keys are made, ``identity.key`` and ``roster.json`` who the site is and whom it
-takes its peers for (:mod:`wardround.client.identity`), and ``runs/`` what study runs left at the
-site.
+``studies/`` holds the studies that were approved here and ``models/`` files of weights that studies begin
+with (one file a hash), ``patient.key`` the secret under which patient keys are made, ``identity.key`` and
+``roster.json`` who the site is and whom it takes its peers for (:mod:`wardround.client.identity`), and
+``runs/`` what study runs left at the site.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wardround.client.policy import POLICY, Policy, read_policy
+from wardround.common import weights
 from wardround.common.errors import WardroundError
 from wardround.common.ids import PatientKey, SiteId, StudyId
 from wardround.common.study import Name, Study, parse_toml, validated
@@ -146,6 +147,24 @@ class Home:
         if its_id != study:
             raise self._not_approved(study)
         return found
+
+    def weights(self, digest: str) -> bytes:
+        """The file of weights of this SHA-256, 64 hex digits, which a person has put here.
+
+        Raises:
+            WardroundError: WR-1208, it is not here, or has another hash.
+        """
+        try:
+            content = (self.path / weights.FOLDER / weights.file_name(digest)).read_bytes()
+        except FileNotFoundError:
+            raise weights.missing(digest, f"The home of {self.site}") from None
+        return weights.verified(content, digest)
+
+    def keep_weights(self, content: bytes) -> None:
+        """Put a file of weights here, under the name that :meth:`weights` looks for."""
+        folder = self.path / weights.FOLDER
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / weights.file_name(hashlib.sha256(content).hexdigest()), content)
 
     def _not_approved(self, study: StudyId) -> WardroundError:
         return WardroundError("WR-1304", f"Study {study[:19]}… is not approved at {self.site}.")

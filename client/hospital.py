@@ -21,7 +21,7 @@ from wardround.client.train.device import choose_device, keep_freed_memory, set_
 from wardround.client.train.local import place_model, train
 from wardround.common.algorithms import fedavg
 from wardround.common.errors import WardroundError
-from wardround.common.models.catalogue import build_model
+from wardround.common.models.catalogue import build_model, initial_model
 from wardround.common.models.state import load_state_arrays, read_state, state_arrays
 from wardround.common.vector import Layout
 from wardround.common.wire.messages import Description, Scored, Trained, Validated
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from wardround.client.noisy import LastNoisyRound
     from wardround.client.train.local import TrainResult
     from wardround.common.ids import StudyRunId
-    from wardround.common.study import Study
+    from wardround.common.study import ModelChoice, Study
     from wardround.common.vector import Vector
     from wardround.common.wire.base import RunContext
     from wardround.common.wire.messages import Describe, Score, Train, Validate
@@ -49,10 +49,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ResidentModel:
-    """A model kept in memory; its weights are swapped in place."""
+    """A model kept in memory; its weights are swapped in place, and what is frozen stays as it is.
+
+    Attributes:
+        module: The model.
+        layout: Of what travels.
+        choice: Says what that is.
+    """
 
     module: nn.Module
     layout: Layout
+    choice: ModelChoice
 
     def load(self, vector: Vector, layout: str) -> None:
         """Put the weights of a vector of shape ``[P]`` into the model.
@@ -62,12 +69,12 @@ class ResidentModel:
         """
         if layout != self.layout.hash:
             raise WardroundError("WR-1301", "The model vector belongs to another model layout.")
-        load_state_arrays(self.module, self.layout.views(vector))
+        load_state_arrays(self.module, self.layout.views(vector), self.choice.travels)
 
     def vector(self) -> Vector:
-        """A copy of the weights, shape ``[P]``."""
+        """A copy of the weights that travel, shape ``[P]``."""
         vector = np.empty(self.layout.size, dtype=np.float32)
-        read_state(self.module, self.layout.views(vector))
+        read_state(self.module, self.layout.views(vector), self.choice.travels)
         return vector
 
 
@@ -109,6 +116,7 @@ class Hospital:
         self.home = home
         self._models = models
         self._data: dict[bytes, SiteData] = {}
+        self._holds: set[str] = set()
         self._last: LastRound | None = None
         self.last_noisy: LastNoisyRound | None = None
         set_threads(home.settings.threads)
@@ -250,15 +258,36 @@ class Hospital:
         return study
 
     def model(self, study: Study) -> ResidentModel:
-        """The study's model, built once."""
+        """The study's model, built once; what is frozen comes from this home's own file.
+
+        Raises:
+            WardroundError: WR-1208 or WR-1209, this home does not hold the file, or it is another model's.
+        """
+        self._check_held(study.model)
         key = study.task.model_dump_json().encode() + study.model.model_dump_json().encode()
         key += study.input.model_dump_json().encode() + bytes([study.privacy is not None])
         if key not in self._models:
-            module = build_model(study, seed=0)
-            layout = Layout.of(state_arrays(module))
+            frozen = study.model.freezes
+            module = initial_model(study, seed=0, weights=self.home.weights) if frozen else build_model(study, seed=0)
+            layout = Layout.of(state_arrays(module, study.model.travels))
             place_model(module, self.device)
-            self._models[key] = ResidentModel(module, layout)
+            self._models[key] = ResidentModel(module, layout, study.model)
         return self._models[key]
+
+    def check_weights(self, study: Study) -> None:
+        """Refuse a study whose frozen parts this site cannot have, before anything is reserved.
+
+        Raises:
+            WardroundError: WR-1208 or WR-1209, this home does not hold the file, or it is another model's.
+        """
+        if study.model.freezes:
+            self.model(study)
+
+    def _check_held(self, choice: ModelChoice) -> None:
+        """Models are shared among the hospitals of one process, files are not; each is read once."""
+        if choice.init is not None and choice.freezes and choice.init not in self._holds:
+            self.home.weights(choice.init)
+            self._holds.add(choice.init)
 
     def _open_study(self, question: RunContext) -> Study:
         """The study of a question of open mode, which the site's policy allows and which trains here."""
@@ -267,6 +296,7 @@ class Hospital:
         check_unpromised(study)
         check_policy(study, self.home.policy)
         self.check_takes_part(study)
+        self.check_weights(study)
         Spending(self, study, question).reserve()
         return study
 

@@ -132,6 +132,7 @@ class NoisyRounds:
     def prepare(self, question: Prepare) -> Ready:
         """Check that the model can be trained patient by patient, and reserve the whole run's budget."""
         study = self._study(question)
+        self._hospital.check_weights(study)
         check_gradients(study, self._hospital.device)
         Spending(self._hospital, study, question).reserve()
         return Ready(site=self._hospital.home.site)

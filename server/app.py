@@ -30,7 +30,7 @@ def main(grid: Grid, context: Context) -> None:
     """Run the planned study and write the reported model and the history."""
     plan = read_plan(context.run_config)
     coordinator = _coordinator(plan)(grid, plan, connected_sites(grid))
-    write_outcome(plan, coordinator.layout, coordinator.run())
+    write_outcome(plan, coordinator.start, coordinator.run())
 
 
 def _coordinator(plan: RunPlan) -> type[Coordinator | NoisyCoordinator | PrivateCoordinator]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
-from wardround.common.models.catalogue import build_model
-from wardround.common.models.state import state_arrays
-from wardround.common.vector import Layout
+from wardround.server.start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -27,7 +25,7 @@ class OpenRun:
         nodes: Flower node id of every site of the study.
 
     Raises:
-        WardroundError: WR-1306, a site of the study has no node.
+        WardroundError: WR-1306, a site of the study has no node; WR-12xx, its model cannot be built.
     """
 
     def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
@@ -37,6 +35,6 @@ class OpenRun:
         self._grid = grid
         self._plan = plan
         self._nodes = {site: nodes[site] for site in plan.study.site_ids}
-        state = state_arrays(build_model(plan.study, seed=plan.seed))
-        self.layout = Layout.of(state)
-        self._initial = self.layout.flatten(state)
+        self.start = Start.of(plan)
+        self.layout = self.start.layout
+        self._initial = self.start.vector

@@ -14,9 +14,9 @@ from wardround.common.model_folder import encode_model
 from wardround.common.vector import vector_hash
 
 if TYPE_CHECKING:
-    from wardround.common.vector import Layout
     from wardround.server.plan import RunPlan
     from wardround.server.rounds.state import Chosen, History
+    from wardround.server.start import Start
 
 
 class Finished(Protocol):
@@ -30,7 +30,7 @@ class Finished(Protocol):
         """The model that the study's selection rule reports."""
 
 
-def write_outcome(plan: RunPlan, layout: Layout, run: Finished) -> None:
+def write_outcome(plan: RunPlan, start: Start, run: Finished) -> None:
     """Write ``model/`` and ``history.json`` into the plan's folder."""
     chosen = run.chosen()
     folder = plan.out / "model"
@@ -48,7 +48,7 @@ def write_outcome(plan: RunPlan, layout: Layout, run: Finished) -> None:
         "model": vector_hash(chosen.model),
         "intended_use": "Research only. Not a medical device; not validated for any clinical use.",
     }
-    for name, content in encode_model(plan.study, layout, chosen.model, card).items():
+    for name, content in encode_model(plan.study, start.layout, chosen.model, card, start.frozen).items():
         (folder / name).write_bytes(content)
     history = {
         "rounds": [asdict(record) for record in run.history.rounds],

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wardround.common import weights
 from wardround.common.ids import StudyRunId
 from wardround.common.roster import SignedRoster
 from wardround.common.study import Study
@@ -33,6 +34,7 @@ class RunPlan(BaseModel):
         out: Folder for the reported model and the history.
         roster: The consortium's roster; needed for a private study.
         threads: Threads that take masks off a secure sum; None: one for each processor.
+        weights: Folder where the file of weights lies that the study begins with, if it names one.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +48,7 @@ class RunPlan(BaseModel):
     out: Path
     roster: SignedRoster | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    weights: Path | None = None
 
     @property
     def context(self) -> RunContext:
@@ -53,6 +56,21 @@ class RunPlan(BaseModel):
         return RunContext(
             study=self.study.id, run=StudyRunId(self.run), seed=self.seed, fold=self.fold, folds=self.folds
         )
+
+    def initial_weights(self, digest: str) -> bytes:
+        """The file of weights of this SHA-256.
+
+        Raises:
+            WardroundError: WR-1208, it is not where the plan says, or has another hash.
+        """
+        missing = weights.missing(digest, "The coordinator")
+        if self.weights is None:
+            raise missing
+        try:
+            content = (self.weights / weights.file_name(digest)).read_bytes()
+        except FileNotFoundError:
+            raise missing from None
+        return weights.verified(content, digest)
 
 
 def read_plan(run_config: Mapping[str, Any]) -> RunPlan:

@@ -10,6 +10,7 @@ from wardround.common.secagg.parameters import SMALLEST_COHORT
 from wardround.common.study import Study
 from wardround.simulations.hospitals import consortium_roster, pooled_home, training_samples
 from wardround.simulations.job import Job, run_id
+from wardround.simulations.weights import run_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,6 +67,7 @@ def plan_jobs(
                     faults,
                     measured=measured and arm.kind == "federated",
                     roster=roster,
+                    weights=run_weights(run),
                 )
             )
     return jobs

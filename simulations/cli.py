@@ -63,6 +63,10 @@ def simulate(
     threads: ThreadsOption = 1,
     device: DeviceOption = "auto",
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/<study>-<number>.")] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="File of the weights that model.init names; default: in the folder models of the data."),
+    ] = None,
     resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
     write_bounds: Annotated[
         Path | None,
@@ -91,7 +95,7 @@ def simulate(
             scenario, data, seeds=seeds, folds=folds, device=device, threads=threads, measure_updates=measured
         )
         folder = out or free_folder(Path("runs"), scenario.study.name)
-    _run(request, folder, workers, as_json=as_json)
+    _run(request, folder, workers, as_json=as_json, init=init)
     if write_bounds is not None:
         bounds.write_bounds(request, folder, write_bounds)
         if not as_json:
@@ -247,7 +251,7 @@ def _end_attack(document: str, show: Callable[[], None], *, holds: bool, as_json
         raise typer.Exit(1)
 
 
-def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: bool) -> None:
+def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: bool, init: Path | None = None) -> None:
     from rich.console import Console
 
     from wardround.client.train.device import choose_device
@@ -258,13 +262,13 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
     side_by_side = workers or max(1, (os.cpu_count() or 1) // request.threads)
     try:
         if as_json:
-            results = simulate(request, folder, workers=side_by_side, progress=QuietProgress())
+            results = simulate(request, folder, workers=side_by_side, progress=QuietProgress(), init=init)
         else:
             console = Console(stderr=True)
             device = choose_device(request.device).description
             console.print(f"{request.study.title}\nRuns on {device}, {side_by_side} side by side", markup=False)
             with RichProgress(console) as progress:
-                results = simulate(request, folder, workers=side_by_side, progress=progress)
+                results = simulate(request, folder, workers=side_by_side, progress=progress, init=init)
     except KeyboardInterrupt as error:
         fix = f"Go on with: wardround simulate --resume {shlex.quote(str(folder))}"
         raise WardroundError("WR-1508", "The run was interrupted; finished arms are kept.", fix=fix) from error

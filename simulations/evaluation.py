@@ -20,6 +20,7 @@ from wardround.simulations.grid import InProcessGrid
 from wardround.simulations.hospitals import VIRTUAL_POLICY
 from wardround.simulations.job import load_model
 from wardround.simulations.results import Metric, Model, Results, StudySummary
+from wardround.simulations.saved_model import for_scoring
 from wardround.simulations.statistics import metric_rows
 
 if TYPE_CHECKING:
@@ -50,10 +51,13 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
         raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
     registered = RegisteredData(manifest=manifest.resolve(), root=None if root is None else root.resolve())
     home = create_home(out / HOSPITAL, site, [registered], device=device, threads=1, policy=VIRTUAL_POLICY)
-    home.approve(study)
+    scored, weights = for_scoring(study, model)
+    if weights is not None:
+        home.keep_weights(weights)
+    home.approve(scored)
     data = open_site_data([registered], study, home.path)  # refused here with the code of what is wrong
     grid = InProcessGrid({site: home.path})
-    question = Score(study=study.id, run=RUN, seed=int(card["seed"]), layout=layout.hash, part="all")
+    question = Score(study=scored.id, run=RUN, seed=int(card["seed"]), layout=layout.hash, part="all")
     for answer in ask(grid, "evaluate.score", {site: question}, grid.nodes, group="test", vector=pack_vector(vector)):
         expect(answer, Scored)
     cases = pd.read_csv(home.run_folder(RUN) / "cases.csv")

@@ -10,9 +10,7 @@ import pandas as pd
 from wardround.client.data.prepare import native_image, native_mask, restore
 from wardround.client.evaluate.scores import predict
 from wardround.client.train.device import choose_device
-from wardround.common.models.catalogue import build_model
-from wardround.common.models.state import load_state_arrays
-from wardround.simulations.job import load_model
+from wardround.simulations.saved_model import saved_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -82,9 +80,7 @@ def _example(site: SiteId, hospital: VirtualHospital, job: Job, row: pd.Series, 
 
 
 def _prediction(hospital: VirtualHospital, job: Job, index: int, study: Study) -> NDArray[np.uint8]:
-    _, layout, vector, _ = load_model(job.out / "model")
-    model = build_model(study, seed=0)
-    load_state_arrays(model, layout.views(vector))
+    _, model = saved_module(job.out / "model")
     prepared = hospital.data.each[0]
     device = choose_device(hospital.home.settings.device)
     scores = predict(model, prepared, np.array([index]), study, device)[0]

@@ -11,6 +11,7 @@ from wardround.client.data.sites import check_sites
 from wardround.client.train.device import choose_device
 from wardround.client.train.preflight import check_gradients
 from wardround.common.models.catalogue import build_model
+from wardround.common.models.initial import load_initial
 from wardround.common.models.state import state_arrays
 from wardround.common.rounds.encodings import training_encoding
 from wardround.common.vector import Layout
@@ -24,6 +25,7 @@ from wardround.simulations.progress import QuietProgress
 from wardround.simulations.report.write import write_report
 from wardround.simulations.run_folder import RunRequest, open_run, write_settings
 from wardround.simulations.sites.named import at_hospital
+from wardround.simulations.weights import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +101,9 @@ def new_request(
     )
 
 
-def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Progress | None = None) -> Results:
+def simulate(
+    request: RunRequest, run: Path, *, workers: int = 1, progress: Progress | None = None, init: Path | None = None
+) -> Results:
     """Run a simulation, or what is left of it, and write the whole run folder.
 
     Args:
@@ -107,24 +111,27 @@ def simulate(request: RunRequest, run: Path, *, workers: int = 1, progress: Prog
         run: The run folder; new, empty, or of the same request.
         workers: Arms that run side by side, each in its own process.
         progress: Is told how far it is; None for nobody.
+        init: File of the weights that the study begins with; None: that of the run folder, or of the folder
+            ``models`` of the data.
 
     Raises:
         WardroundError: The folder, the data, the device or a study run is refused or failed.
     """
     choose_device(request.device)  # refused before a folder is made
     with open_run(run, request):
-        return _simulate(request, run, workers=workers, progress=progress or QuietProgress())
+        return _simulate(request, run, workers=workers, progress=progress or QuietProgress(), init=init)
 
 
-def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress) -> Results:
+def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progress, init: Path | None) -> Results:
     device = choose_device(request.device)
-    check_model_of(request.study, device)
+    root = None if request.data_root is None else Path(request.data_root)
+    check_model_of(request.study, device, find_weights(request.study, run, init=init, data_root=root))
     write_settings(run, request, workers=workers, device=device.description)
     scenario = request.scenario
     progress.stage("Hospitals: data checked and prepared", len(scenario.sites))
     hospitals = build_hospitals(
         scenario,
-        None if request.data_root is None else Path(request.data_root),
+        root,
         run,
         device=request.device,
         threads=request.threads,
@@ -145,17 +152,24 @@ def _simulate(request: RunRequest, run: Path, *, workers: int, progress: Progres
     return results
 
 
-def check_model_of(study: Study, device: Device) -> None:
+def check_model_of(study: Study, device: Device, weights: bytes | None = None) -> None:
     """Refuse what cannot be trained or summed before images are read: the model, its bounds, gradients by patient.
+
+    Args:
+        study: The study.
+        device: Where it is trained.
+        weights: The file that it begins with, if it names one.
 
     Raises:
         WardroundError: WR-1002, WR-12xx or WR-1803 to WR-1805.
     """
     model = build_model(study, seed=0)
+    if weights is not None:
+        load_initial(model, study.model, weights)
     if study.privacy is not None:
         check_gradients(study, device)
     if study.private:
-        training_encoding(study, Layout.of(state_arrays(model)))
+        training_encoding(study, Layout.of(state_arrays(model, study.model.travels)))
 
 
 def _check_every_part(request: RunRequest, hospitals: Mapping[SiteId, VirtualHospital]) -> None:

@@ -20,6 +20,7 @@ from wardround.common.ids import SiteId
 from wardround.common.roster import Member, Roster, SignedRoster
 from wardround.simulations.sites.materialise import materialise
 from wardround.simulations.sites.named import at_hospital
+from wardround.simulations.weights import give_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -78,7 +79,8 @@ def build_hospitals(
 
     Raises:
         WardroundError: WR-10xx or WR-11xx, the scenario or a hospital's data cannot be used; WR-1305
-            or WR-1702, a key or roster of this run folder was damaged.
+            or WR-1702, a key or roster of this run folder was damaged; WR-1208, the weights that the study begins
+            with are not there.
     """
     sources = materialise(scenario, data_root, run / "sites")
     hospitals: dict[SiteId, VirtualHospital] = {}
@@ -98,7 +100,9 @@ def build_hospitals(
             data = open_site_data(home.settings.data, scenario.study, home.path)
         hospitals[site] = VirtualHospital(home, data)
         progress(site)
-    enrol([hospital.home for hospital in hospitals.values()], run / CONSORTIUM_FOLDER)
+    homes = [hospital.home for hospital in hospitals.values()]
+    give_weights(scenario.study, run, homes, data_root=data_root)
+    enrol(homes, run / CONSORTIUM_FOLDER)
     return hospitals
 
 
@@ -157,6 +161,7 @@ def pooled_home(
         policy=VIRTUAL_POLICY,
     )
     _keep_ledger(home, study)
+    give_weights(study, run, [home])
     return home
 
 

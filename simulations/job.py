@@ -59,6 +59,7 @@ class Job:
         faults: Messages that its sites leave unanswered while it trains.
         measured: Whether the sizes of its updates are written to ``updates.json``.
         roster: The roster of the hospitals' consortium; needed where the study is private.
+        weights: Folder where the file of weights lies that the study begins with, if it names one.
     """
 
     arm: str
@@ -74,6 +75,7 @@ class Job:
     faults: Sequence[Fault] = ()
     measured: bool = False
     roster: SignedRoster | None = None
+    weights: Path | None = None
 
     @property
     def run(self) -> str:
@@ -92,6 +94,7 @@ class Job:
             samples=self.samples,
             out=self.out,
             roster=self.roster,
+            weights=self.weights,
         )
 
     @property
@@ -139,7 +142,7 @@ class Job:
         write_atomically(self.out / name, json.dumps(self._mark() | {"files": self._files(scored)}).encode())
 
     def _mark(self) -> dict[str, Any]:
-        plan = self.plan.model_dump(mode="json", exclude={"study", "out", "roster", "threads"})
+        plan = self.plan.model_dump(mode="json", exclude={"study", "out", "roster", "threads", "weights"})
         tested = {site: part for site, (_, part) in self.tested.items()}
         faults = [fault.model_dump() for fault in self.faults]
         return {"plan": plan | {"study": self.study.id, "tested": tested, "faults": faults}, "data": dict(self.data)}

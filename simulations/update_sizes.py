@@ -95,7 +95,7 @@ class MeasuringGrid(InProcessGrid):
     ) -> None:
         super().__init__(homes, observer, faults)
         self._weights = study.aggregation.weights
-        self._layout = Layout.of(state_arrays(build_model(study, seed=0)))
+        self._layout = Layout.of(state_arrays(build_model(study, seed=0), study.model.travels))
         self._closed: list[RoundSizes] = []
         self._open: RoundTotal | None = None
 

@@ -60,6 +60,7 @@ class PrivateRounds:
         """Step 1: make keys for the session on offer. The site counts as having joined the run."""
         study = self._study(question)
         check_session(SessionContext.decode(question.content), self._home.policy)
+        self._hospital.check_weights(study)
         if study.privacy is not None:
             check_gradients(study, self._hospital.device)
         Spending(self._hospital, study, question).reserve()

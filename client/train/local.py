@@ -23,6 +23,7 @@ from wardround.client.train.losses import class_weights, make_loss
 from wardround.client.train.optimizer import export_state, import_state, make_optimizer
 from wardround.client.train.order import batches, sample_order
 from wardround.common.errors import WardroundError
+from wardround.common.models.initial import trained_parameters, training_mode
 from wardround.common.rounds.schedule import learning_rate
 
 if TYPE_CHECKING:
@@ -100,7 +101,9 @@ def train(
     with gpu_memory_errors():
         place_model(model, device)
         loss = make_loss(study.training.loss, _weights(data, indices, study, device))
-        optimizer = make_optimizer(study.training, model.parameters(), learning_rate(study.training, progress))
+        optimizer = make_optimizer(
+            study.training, trained_parameters(model).values(), learning_rate(study.training, progress)
+        )
         import_state(optimizer, optimizer_state or {})
         generator = torch.Generator().manual_seed(_stream_seed(seed, start))
         cut = batches(order, study.training.batch_size)
@@ -135,7 +138,7 @@ def _steps(
     """Sum over the samples of the loss each met."""
     scaler = torch.amp.GradScaler(device.kind.type, enabled=device.amp is torch.float16)
     total = torch.zeros((), dtype=torch.float64, device=device.kind)
-    model.train()
+    training_mode(model, study.model)
     for batch in cut:
         images, masks, targets = load_batch(data, batch, device)  # step 2
         images, masks = augment(images, masks, study.training.augmentation, generator)  # step 3

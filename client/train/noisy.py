@@ -31,6 +31,7 @@ from wardround.client.train.optimizer import export_state, import_state, make_op
 from wardround.client.train.per_sample import PerSample
 from wardround.common.crypto.randomness import draw
 from wardround.common.errors import WardroundError
+from wardround.common.models.initial import trained_parameters
 from wardround.common.models.state import state_arrays
 from wardround.common.privacy.lattice import WIDEST
 from wardround.common.privacy.noise import poisson_sample
@@ -68,7 +69,7 @@ class PatientGradients:
     """The training patients of a site, and their gradients of a study's loss.
 
     Args:
-        model: Of the catalogue, ready for privacy; its parameters are all that its state has.
+        model: Of the catalogue, ready for privacy; its trained parameters are all that travels of it.
         data: The site's prepared images.
         indices: The training images.
         study: With a promise to patients.
@@ -96,7 +97,7 @@ class PatientGradients:
         self._device = device
         self._random = random
         self._recorder = PerSample(model)
-        _check_state(model)
+        _check_state(model, study)
         images: dict[str, list[int]] = defaultdict(list)
         for index in indices:
             images[data.patients[index]].append(int(index))
@@ -212,10 +213,10 @@ class PatientGradients:
         return torch.cat([image for image, _ in parts]), torch.cat(moved) if moved else None, targets
 
 
-def _check_state(model: torch.nn.Module) -> None:
+def _check_state(model: torch.nn.Module, study: Study) -> None:
     """Refuse a model that would send what no noise covers, or noise for what is not trained."""
-    trained = [name for name, parameter in model.named_parameters() if parameter.requires_grad]
-    travels = list(state_arrays(model))
+    trained = list(trained_parameters(model))
+    travels = list(state_arrays(model, study.model.travels))
     if trained != travels:
         other = sorted(set(travels) ^ set(trained))
         raise WardroundError(
@@ -251,7 +252,8 @@ def train_noisily(
     Returns:
         The optimizer's state; empty if the study resets it.
     """
-    optimizer = make_optimizer(study.training, model.parameters(), learning_rate(study.training, progress))
+    trained = trained_parameters(model).values()
+    optimizer = make_optimizer(study.training, trained, learning_rate(study.training, progress))
     import_state(optimizer, optimizer_state or {})
     for _ in range(study.promise.local_steps):
         found = gradients.noisy_sum(plan.lattice, deviation=plan.deviation, limit=WIDEST)
@@ -262,15 +264,15 @@ def train_noisily(
 
 
 def put_gradient(model: torch.nn.Module, units: NDArray[np.int64], unit: float) -> None:
-    """Give every parameter its part of ``units * unit`` as its gradient.
+    """Give every trained parameter its part of ``units * unit`` as its gradient.
 
     Args:
-        model: All of its parameters are trained.
-        units: Noisy lattice units ``[P]``, in the order of the parameters.
+        model: Gets gradients.
+        units: Noisy lattice units ``[P]``, in the order of the trained parameters.
         unit: What one of them stands for.
     """
     start = 0
-    for parameter in model.parameters():
+    for parameter in trained_parameters(model).values():
         part = torch.from_numpy(units[start : start + parameter.numel()])
         # Like the weight also in memory: fused optimizers go through both in the order of memory.
         parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape)).mul_(unit)

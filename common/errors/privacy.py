@@ -144,4 +144,13 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "be withdrawn in a patient's place, while the patient stays in.",
         "Mend the lines that the message names. If these are patients who were in no study yet, add --unknown-too.",
     ),
+    ErrorPage(
+        "WR-1819",
+        "initial weights that the promise does not cover",
+        "Initial weights tell something of the patients whom they were learnt from. Under a promise the study has to "
+        "declare whose they were; if patients of this study were among them, what it cost them would have to be in the "
+        "same promise, and it is not.",
+        'Declare model.init_data = "public", "disjoint" or "none" if that is true. Otherwise begin with other weights, '
+        "or leave out model.init.",
+    ),
 )

@@ -54,4 +54,30 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "imported, is not a model entry, or takes the name of another model.",
         "Update or remove the package that the message names.",
     ),
+    ErrorPage(
+        "WR-1208",
+        "file of initial weights cannot be used",
+        "The study begins with the weights of a file that it names by its SHA-256. The file is not where it is looked "
+        "for, has another SHA-256, or is no safetensors file of finite float32 tensors. A hospital takes it from its "
+        "own home and from nobody else.",
+        "Put the file that the study names into the folder models of the hospital's home, under the name that the "
+        "message gives; for wardround simulate, name it with --init FILE or put it into the folder models of the data "
+        "folder.",
+    ),
+    ErrorPage(
+        "WR-1209",
+        "initial weights do not fit the model",
+        "The file of initial weights has to hold every tensor of the study's model in its shape, and no other: a "
+        "tensor that was left out or left over would silently make another model of it.",
+        "Name in model.fresh what has to be drawn anew, such as a head for other labels; otherwise use the [model], "
+        "[task] and [input] that the file was trained with. Under a promise batch normalisation becomes group "
+        "normalisation: train the file with group normalisation.",
+    ),
+    ErrorPage(
+        "WR-1210",
+        "part to train does not exist",
+        "model.trained or model.fresh names the beginning of no parameter of the model, or nothing that can be trained "
+        "is left. A misspelt name would otherwise silently freeze what was to be trained.",
+        "Use names of the model's parameters as the message lists them; whole parts between dots count.",
+    ),
 )

@@ -16,6 +16,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.models.classifiers import DENSENET121, RESNET18
 from wardround.common.models.conversions import ready_for_privacy
 from wardround.common.models.entry import ModelEntry
+from wardround.common.models.initial import freeze, load_initial
 from wardround.common.models.scattering import SCATTERING
 from wardround.common.models.small_cnn import SMALL_CNN
 from wardround.common.models.unet import UNET
@@ -23,7 +24,7 @@ from wardround.common.models.voxelwise import VOXELWISE
 from wardround.common.study import validated
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from importlib.metadata import EntryPoint
 
     from torch import nn
@@ -41,8 +42,9 @@ def build_model(study: Study, *, seed: int) -> nn.Module:
     """Build the study's model with freshly drawn weights.
 
     For a study with differential privacy the module is converted so that one gradient for each patient exists
-    (:mod:`wardround.common.models.conversions`). The weights depend on ``seed`` alone; the state of PyTorch's global
-    generator is left as it was.
+    (:mod:`wardround.common.models.conversions`). What the study does not train takes no gradient, but all weights are
+    drawn: :func:`initial_model` is the one to compute with. The weights depend on ``seed`` alone; the state of
+    PyTorch's global generator is left as it was.
 
     Args:
         study: Names the model, its parameters, and the task and input it must fit.
@@ -53,7 +55,7 @@ def build_model(study: Study, *, seed: int) -> nn.Module:
 
     Raises:
         WardroundError: WR-1201, no such model; WR-1202, its parameters are wrong or it does not
-            fit the task or input; WR-1207, an installed model cannot be used.
+            fit the task or input; WR-1207, an installed model cannot be used; WR-1210, a part to train does not exist.
     """
     entry = find_model(study.model.name)
     parameters = validated(entry.parameters, study.model.parameters, "WR-1202", "[model.parameters]")
@@ -65,7 +67,25 @@ def build_model(study: Study, *, seed: int) -> nn.Module:
         module = entry.build(study, parameters)
         if study.privacy is not None:
             ready_for_privacy(module)
-        return module
+    freeze(module, study.model)
+    return module
+
+
+def initial_model(study: Study, *, seed: int, weights: Callable[[str], bytes]) -> nn.Module:
+    """The study's model with the weights it begins with: drawn ones, or those of the file that the study names.
+
+    Args:
+        study: As for :func:`build_model`.
+        seed: Of the weights that are drawn.
+        weights: The content of a file by its SHA-256, checked; asked only if the study names one.
+
+    Raises:
+        WardroundError: As :func:`build_model`; WR-1208 or WR-1209, the file cannot be used or is another model's.
+    """
+    module = build_model(study, seed=seed)
+    if study.model.init is not None:
+        load_initial(module, study.model, weights(study.model.init))
+    return module
 
 
 def find_model(name: str) -> ModelEntry:

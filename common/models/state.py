@@ -10,17 +10,28 @@ import torch
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import NDArray
     from torch import nn
 
+    Names = Callable[[str], bool]
 
-def state_arrays(model: nn.Module) -> dict[str, NDArray[np.float32]]:
-    """Everything of a model that travels: float parameters and float buffers, in ``state_dict`` order.
+
+def everything(_name: str) -> bool:
+    """Every tensor of a model."""
+    return True
+
+
+def state_arrays(model: nn.Module, names: Names = everything) -> dict[str, NDArray[np.float32]]:
+    """Float parameters and float buffers of a model, in ``state_dict`` order.
 
     Integer buffers (``num_batches_tracked`` of batch normalisation) stay behind: they do not take
     part in the forward pass.
+
+    Args:
+        model: Of the catalogue.
+        names: Which of them; :meth:`wardround.common.study.ModelChoice.travels` gives those that travel.
 
     Returns:
         C-contiguous float32 copies, independent of the model.
@@ -29,18 +40,19 @@ def state_arrays(model: nn.Module) -> dict[str, NDArray[np.float32]]:
         TypeError: The model holds floats that are not float32.
     """
     return {
-        name: np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C") for name, tensor in _floats(model)
+        name: np.array(tensor.detach().cpu().numpy(), dtype=np.float32, order="C")
+        for name, tensor in _floats(model, names)
     }
 
 
-def load_state_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]]) -> None:
-    """Copy ``arrays`` into the model, in place, on whatever device it is.
+def load_state_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]], names: Names = everything) -> None:
+    """Copy ``arrays`` into the model, in place, on whatever device it is; they are what ``names`` gives, all of it.
 
     Raises:
         WardroundError: WR-1205, a name is missing or unknown, or a shape or data type differs.
             Nothing was copied then.
     """
-    tensors = dict(_floats(model))
+    tensors = dict(_floats(model, names))
     if tensors.keys() != arrays.keys():
         differing = ", ".join(sorted(tensors.keys() ^ arrays.keys())[:5])
         raise WardroundError("WR-1205", f"The state's names differ from the model's, for example {differing}.")
@@ -54,13 +66,13 @@ def load_state_arrays(model: nn.Module, arrays: Mapping[str, NDArray[np.float32]
             _put(tensor, arrays[name])
 
 
-def read_state(model: nn.Module, into: Mapping[str, NDArray[np.float32]]) -> None:
+def read_state(model: nn.Module, into: Mapping[str, NDArray[np.float32]], names: Names = everything) -> None:
     """Copy what :func:`state_arrays` would give into arrays that are already there, without a copy between.
 
     Raises:
         ValueError: The names differ from the model's, or a shape does.
     """
-    tensors = dict(_floats(model))
+    tensors = dict(_floats(model, names))
     if tensors.keys() != into.keys():
         raise ValueError("the arrays are not those of this model")
     for name, tensor in tensors.items():
@@ -78,8 +90,10 @@ def _put(tensor: torch.Tensor, array: NDArray[np.float32]) -> None:
         tensor.copy_(torch.from_numpy(array if array.flags.writeable else array.copy()))
 
 
-def _floats(model: nn.Module) -> Iterator[tuple[str, torch.Tensor]]:
+def _floats(model: nn.Module, names: Names) -> Iterator[tuple[str, torch.Tensor]]:
     for name, tensor in model.state_dict(keep_vars=True).items():
+        if not names(name):
+            continue
         if tensor.dtype == torch.float32:
             yield name, tensor
         elif tensor.is_floating_point():

@@ -5,15 +5,16 @@ SHA-256; that hash is the study's id. A study names models, losses, transforms a
 closed catalogue with typed parameters. It never carries code.
 
 This package is pure: it takes text and returns a study. Reading files is its callers' work.
-Order: :mod:`fields` (names and ranges), :mod:`sections`, :mod:`privacy` and :mod:`aggregation` (the
+Order: :mod:`fields` (names and ranges), :mod:`sections`, :mod:`model`, :mod:`privacy` and :mod:`aggregation` (the
 tables of the file), :mod:`study` (all of them, and the id), :mod:`reading` (from text, with mistakes named).
 """
 
 from wardround.common.study.aggregation import Aggregation, SecureAggregation
 from wardround.common.study.fields import RESERVED, Fraction, LabelName, Name, Positive, Section
+from wardround.common.study.model import ModelChoice
 from wardround.common.study.privacy import Privacy
 from wardround.common.study.reading import build_study, parse_toml, validated, with_settings
-from wardround.common.study.sections import Evaluation, Input, ModelChoice, Selection, Split, Task, Training
+from wardround.common.study.sections import Evaluation, Input, Selection, Split, Task, Training
 from wardround.common.study.study import Study
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""The sections of a study that say what is learned: task, input, model, training, selection, split, evaluation."""
+"""The sections of a study that say what is learned: task, input, training, selection, split, evaluation."""
 
 from __future__ import annotations
 
@@ -80,18 +80,6 @@ class Input(Section):
         if any(not 8 <= n <= 1024 for n in self.size):
             raise ValueError("input.size must lie between 8 and 1024 voxels in every axis")
         return self
-
-
-class ModelChoice(Section):
-    """A model of the catalogue with its typed parameters (``wardround.common.models``).
-
-    Attributes:
-        name: Which model; installed packages may add models under ``wardround.models``.
-        parameters: The model's own, by name; those not given keep the model's defaults.
-    """
-
-    name: Name
-    parameters: dict[str, bool | int | float | str | tuple[int, ...]] = Field(default_factory=dict)
 
 
 class Training(Section):

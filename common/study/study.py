@@ -12,8 +12,9 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId
 from wardround.common.study.aggregation import Aggregation, SecureAggregation
 from wardround.common.study.fields import RESERVED, Name, Section
+from wardround.common.study.model import ModelChoice
 from wardround.common.study.privacy import Privacy
-from wardround.common.study.sections import Evaluation, Input, ModelChoice, Selection, Split, Task, Training
+from wardround.common.study.sections import Evaluation, Input, Selection, Split, Task, Training
 
 
 class Study(Section):
@@ -117,6 +118,7 @@ class Study(Section):
         ):
             if found in wrong:
                 raise WardroundError("WR-1805", f"Under [privacy], {words}.")
+        self.model.check_promise()
         if self.promise.validation is not None and self.split.validation == 0:
             raise ValueError("privacy.validation needs split.validation above 0")
 

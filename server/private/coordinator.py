@@ -7,9 +7,6 @@ import time
 from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
-from wardround.common.models.catalogue import build_model
-from wardround.common.models.state import state_arrays
-from wardround.common.vector import Layout
 from wardround.common.wire.private import FINISHED
 from wardround.common.wire.records import pack_vector
 from wardround.server.private.attempt import AttemptRun, Failed, Opened
@@ -19,6 +16,7 @@ from wardround.server.private.records import RunRecords
 from wardround.server.private.session import open_session, settings_of
 from wardround.server.private.store import FolderStore
 from wardround.server.private.unmask import on_threads
+from wardround.server.start import Start
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +48,7 @@ class PrivateCoordinator:
 
     Raises:
         WardroundError: WR-1702, the plan has no roster, or nobody signed it; WR-1714, what an
-            interrupted run left is damaged.
+            interrupted run left is damaged; WR-12xx, its model cannot be built.
     """
 
     def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
@@ -59,9 +57,9 @@ class PrivateCoordinator:
         self._roster = _roster(plan)
         self._exchange = Exchange(grid, plan.context, nodes)
         self._records = RunRecords(FolderStore(plan.out / FOLDER), plan.study)
-        state = state_arrays(build_model(plan.study, seed=plan.seed))
-        self.layout = Layout.of(state)
-        self._initial = self.layout.flatten(state)
+        self.start = Start.of(plan)
+        self.layout = self.start.layout
+        self._initial = self.start.vector
 
     def run(self) -> Committed:
         """Run every round and the last validation; then the sites erase their keys.

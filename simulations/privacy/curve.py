@@ -26,6 +26,7 @@ from wardround.simulations.privacy.points import Epsilon, Trust, check_scenario,
 from wardround.simulations.progress import QuietProgress
 from wardround.simulations.run_folder import RunRequest, open_run, write_settings
 from wardround.simulations.sites.named import at_hospital
+from wardround.simulations.weights import find_weights, run_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -108,8 +109,9 @@ def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progres
 
 def _draw(request: CurveRequest, folder: Path, workers: int, progress: Progress) -> Curves:
     scenario, points = request.scenario, request.points
+    root = None if request.data_root is None else Path(request.data_root)
     for point in points:
-        check_model_of(point.study, choose_device(request.device))
+        check_model_of(point.study, choose_device(request.device), find_weights(point.study, folder, data_root=root))
     hospitals = _hospitals(request, folder, progress)
     jobs = list(_jobs(request, points, hospitals, folder))
     progress.jobs(jobs)
@@ -166,4 +168,5 @@ def _jobs(
                 out=folder / "jobs" / run_id(point.name, seed, None),
                 data={site: hospital.digest for site, hospital in hospitals.items()},
                 roster=consortium_roster(folder) if point.study.private else None,
+                weights=run_weights(folder),
             )

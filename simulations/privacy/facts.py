@@ -12,6 +12,7 @@ import numpy as np
 
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.conversions import ready_for_privacy
+from wardround.common.models.initial import frozen_arrays
 from wardround.common.models.state import state_arrays
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
@@ -42,23 +43,26 @@ class ModelFacts:
     """What a statement needs to know of the model.
 
     Attributes:
-        values: P, how many values are trained.
+        values: P, how many values are trained, and travel.
         conversions: What was changed so that it can be trained patient by patient, in words.
+        frozen: How many values stay as they are in the file of initial weights.
     """
 
     values: int
     conversions: tuple[str, ...]
+    frozen: int = 0
 
 
 def model_facts(study: Study) -> ModelFacts:
     """Build the model of a study and count.
 
     Raises:
-        WardroundError: WR-1201, WR-1202 or WR-1207, the model cannot be built.
+        WardroundError: WR-1201, WR-1202, WR-1207 or WR-1210, the model cannot be built.
     """
     module = build_model(study.model_copy(update={"privacy": None}), seed=0)
     conversions = ready_for_privacy(module)
-    return ModelFacts(Layout.of(state_arrays(module)).size, conversions)
+    values = Layout.of(state_arrays(module, study.model.travels)).size
+    return ModelFacts(values, conversions, sum(array.size for array in frozen_arrays(module, study.model).values()))
 
 
 @dataclass(frozen=True)

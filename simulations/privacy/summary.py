@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def summary(facts: Facts) -> tuple[str, ...]:
     """Of a study with a finite epsilon."""
     more = (more_spent(facts),) if facts.beyond else ()
-    return (claim(facts), *more, meaning(facts), trusted(facts), _outside(facts))
+    return (claim(facts), *more, meaning(facts), trusted(facts), *_begin(facts), _outside(facts))
 
 
 def no_promise(study: Study) -> tuple[str, ...]:
@@ -36,6 +36,20 @@ def no_promise(study: Study) -> tuple[str, ...]:
         else "The coordinator sees every hospital's update, and updates can give images away."
     )
     return (first, f"{seen} A hospital with a limit on epsilon refuses it.")
+
+
+def _begin(facts: Facts) -> tuple[str, ...]:
+    """Where the weights come from that training begins with, if not from chance."""
+    choice = facts.study.model
+    if choice.init is None:
+        return ()
+    frozen = f" {facts.model.frozen} of its values are frozen and never travel." if facts.model.frozen else ""
+    return (
+        (
+            f"Training begins with the file of SHA-256 {choice.init}.{frozen} Its data, as the author declares: "
+            f"{choice.init_data}. The promise is about this study's patients, not about theirs."
+        ),
+    )
 
 
 def claim(facts: Facts) -> str:

@@ -165,6 +165,8 @@ def digest_table(lookup: Lookup) -> Table:
     """The digest of each site's data, of the study and of the model."""
     found = [("Study", Quote(lookup.results.study.id, pointer("study", "id")))]
     found += [(f"Data of {site}", Quote(digest, pointer("data", site))) for site, digest in lookup.results.data.items()]
+    if (init := lookup.study.model.init) is not None:
+        found.append(("Initial weights", Quote(init, pointer("model", "init", file="study.json"))))
     if lookup.results.model is not None:
         found.append(("Model", Quote(lookup.results.model.sha256, pointer("model", "sha256"))))
     rows = tuple((text(name, "arm"), Cell((quote,), classes="digest")) for name, quote in found)

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from fakes.scenarios import chest_scenario
 from flwr.app import Context, RecordDict
+from safetensors.numpy import load_file
 
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.state import load_state_arrays, state_arrays
@@ -21,6 +22,7 @@ from wardround.server.app import app as coordinator_app
 from wardround.server.plan import PLAN_KEY, RunPlan
 from wardround.simulations.grid import InProcessGrid
 from wardround.simulations.hospitals import build_hospitals, consortium_roster
+from wardround.simulations.weights import run_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,11 +102,20 @@ class Promised:
 
     @property
     def layout(self) -> Layout:
-        return Layout.of(state_arrays(build_model(self.study, seed=0)))
+        return Layout.of(state_arrays(build_model(self.study, seed=0), self.study.model.travels))
 
     @property
     def initial(self) -> Vector:
-        return self.layout.flatten(state_arrays(build_model(self.study, seed=0)))
+        return self.layout.flatten(state_arrays(self._module(), self.study.model.travels))
+
+    def _module(self) -> torch.nn.Module:
+        """With the weights that the study begins with; a file's as NumPy reads them."""
+        module = build_model(self.study, seed=0)
+        if (digest := self.study.model.init) is not None:
+            stored = load_file(run_weights(self.folder) / f"{digest}.safetensors")
+            drawn = {name: array for name, array in state_arrays(module).items() if self.study.model.is_fresh(name)}
+            load_state_arrays(module, stored | drawn)
+        return module
 
     def grid(self) -> InProcessGrid:
         return InProcessGrid(self.homes, None, ())
@@ -114,7 +125,7 @@ class Promised:
         name = run or self.run
         out, roster = self.folder / "out" / name, consortium_roster(self.folder)
         out.mkdir(parents=True, exist_ok=True)
-        plan = RunPlan(study=self.study, run=name, out=out, roster=roster)
+        plan = RunPlan(study=self.study, run=name, out=out, roster=roster, weights=run_weights(self.folder))
         path = out / "plan.json"
         path.write_text(plan.model_dump_json(by_alias=True))
         coordinator_app(grid or self.grid(), Context(1, 1, {}, RecordDict(), {PLAN_KEY: str(path)}))
@@ -145,12 +156,13 @@ class Promised:
         """One patient's gradient of the mean loss over their images, float64, not clipped."""
         loss, module = self._loss(site, images, model)
         loss.backward()
-        return np.concatenate([parameter.grad.numpy().ravel() for parameter in module.parameters()])
+        found = [parameter.grad for parameter in module.parameters()]
+        return np.concatenate([gradient.numpy().ravel() for gradient in found if gradient is not None])
 
     def _loss(self, site: SiteId, images: NDArray[np.int64], model: Vector) -> tuple[torch.Tensor, torch.nn.Module]:
         prepared = self.hospitals[site].data.prepared
-        module = build_model(self.study, seed=0)
-        load_state_arrays(module, self.layout.views(model.astype(np.float32)))
+        module = self._module()
+        load_state_arrays(module, self.layout.views(model.astype(np.float32)), self.study.model.travels)
         module = module.double()
         logits = module(torch.from_numpy(prepared.images[images].astype(np.float64)))
         targets = torch.from_numpy(prepared.targets[images].astype(np.float64))

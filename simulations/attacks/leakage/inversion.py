@@ -20,6 +20,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 
 from wardround.common.models.catalogue import build_model
+from wardround.common.models.initial import trained_parameters
 from wardround.simulations.attacks.leakage.release import observe
 from wardround.simulations.attacks.leakage.toys import PIXELS, SIDE, linear_model, patients_of
 
@@ -74,7 +75,10 @@ def invert_network(study: Study, population: Population, victim: int) -> NDArray
 def _gradient(model: nn.Module, image: torch.Tensor) -> torch.Tensor:
     loss = F.binary_cross_entropy_with_logits(model(image), torch.zeros(1, 1))
     return torch.cat(
-        [part.flatten() for part in torch.autograd.grad(loss, list(model.parameters()), create_graph=True)]
+        [
+            part.flatten()
+            for part in torch.autograd.grad(loss, list(trained_parameters(model).values()), create_graph=True)
+        ]
     )
 
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from wardround.client.train.device import choose_device
 from wardround.client.train.noisy import PatientGradients
-from wardround.common.models.state import state_arrays
+from wardround.common.models.initial import trained_parameters
 from wardround.common.privacy.lattice import WIDEST
 from wardround.common.privacy.plan import noise_plan, ring_limit
 from wardround.common.secagg.ring import Ring
@@ -86,7 +86,7 @@ def observe(
         indices: The training images.
         random: The hospitals' randomness: the operating system's, unless a test needs another.
     """
-    plan = noise_plan(study, sum(array.size for array in state_arrays(model).values()))
+    plan = noise_plan(study, sum(parameter.numel() for parameter in trained_parameters(model).values()))
     nobody = np.zeros(0, dtype=np.int64)
     device = choose_device("cpu")
     sites = tuple(

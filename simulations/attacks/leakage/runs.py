@@ -17,15 +17,14 @@ import numpy as np
 from wardround.client.evaluate.predict import forward
 from wardround.client.train.device import choose_device
 from wardround.client.train.losses import make_loss
-from wardround.common.models.catalogue import build_model
-from wardround.common.models.state import load_state_arrays
 from wardround.common.study import Study
 from wardround.simulations.arms import plan_jobs
 from wardround.simulations.attacks.leakage.membership import memberships, quality
 from wardround.simulations.attacks.leakage.scores import Scores
 from wardround.simulations.hospitals import build_hospitals
-from wardround.simulations.job import load_model
 from wardround.simulations.pool import run_jobs
+from wardround.simulations.saved_model import saved_module
+from wardround.simulations.weights import find_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -83,8 +82,11 @@ class Runs:
         """Make the hospitals.
 
         Raises:
-            WardroundError: WR-10xx or WR-11xx, the scenario or a hospital's data cannot be used.
+            WardroundError: WR-10xx or WR-11xx, the scenario or a hospital's data cannot be used; WR-1208, a finished
+                run has lost its initial weights.
         """
+        if finished is not None:  # it has kept the file of weights that its study began with
+            find_weights(scenario.study, folder, data_root=finished)
         alone = replace(scenario, simulation=scenario.simulation.model_copy(update={"unseen": ()}), faults=())
         hospitals = build_hospitals(alone, data_root, folder, device=device, threads=1, progress=lambda _: None)
         return cls(alone, hospitals, folder, workers=workers, finished=finished)
@@ -135,9 +137,7 @@ class Runs:
 
     def _odds(self, folder: Path) -> NDArray[np.float64]:
         """Phi of each patient under a saved model; hospitals in the study's order, their patients sorted."""
-        study, layout, vector, _ = load_model(folder)
-        model = build_model(study, seed=0)
-        load_state_arrays(model, layout.views(vector))
+        study, model = saved_module(folder)
         return np.concatenate([_patient_odds(model, data, study) for data in self._sites()])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,17 @@ def test_atomic_writes_leave_no_rest(tmp_path: Path) -> None:
     write_atomically(tmp_path / "file", b"two")
     assert (tmp_path / "file").read_bytes() == b"two"
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_weights_are_found_by_their_hash_alone(tmp_path: Path) -> None:
+    home, content = make(tmp_path), b"weights"
+    digest = hashlib.sha256(content).hexdigest()
+    with pytest.raises(WardroundError, match=f"north holds no models/{digest}.safetensors") as refused:
+        home.weights(digest)
+    assert refused.value.code == "WR-1208"
+    home.keep_weights(content)
+    assert home.weights(digest) == content
+    (tmp_path / "models" / f"{digest}.safetensors").write_bytes(b"others")
+    with pytest.raises(WardroundError, match="has the SHA-256") as refused:
+        home.weights(digest)
+    assert refused.value.code == "WR-1208"

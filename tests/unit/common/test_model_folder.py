@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import Any
 
 import numpy as np
 import pytest
 from fakes.scenarios import chest_scenario
+from safetensors.numpy import load
 
 from wardround.common.errors import WardroundError
 from wardround.common.model_folder import decode_model, encode_model
+from wardround.common.study import build_study
 from wardround.common.vector import Entry, Layout, vector_hash
 
 LAYOUT = Layout((Entry("weight", (2, 3)), Entry("bias", (2,))))
@@ -61,3 +64,19 @@ def test_missing_and_shortened_files_are_refused(name: str) -> None:
     content = files()
     assert refused({key: value for key, value in content.items() if key != name}) == "WR-1503"
     assert refused(content | {name: content[name][:-9]}) == "WR-1503"
+
+
+def test_a_model_with_frozen_parts_is_complete_and_a_changed_one_is_refused() -> None:
+    fields = STUDY.model_dump(by_alias=True)
+    fields["model"] |= {"init": "0" * 64, "trained": ["head"]}
+    study = build_study(fields)
+    card = {"study": study.id, "model": vector_hash(VECTOR), "seed": 0}
+    frozen = {"features": np.ones(3, dtype=np.float32)}
+    content = encode_model(study, LAYOUT, VECTOR, card, frozen)
+    assert load(content["model.safetensors"]).keys() == {"weight", "bias", "features"}
+    found, layout, vector, recorded = decode_model(content)
+    assert (found, layout) == (study, LAYOUT)
+    np.testing.assert_array_equal(vector, VECTOR)
+    assert recorded["weights"] == hashlib.sha256(content["model.safetensors"]).hexdigest()
+    other = encode_model(study, LAYOUT, VECTOR, card, {"features": np.zeros(3, dtype=np.float32)})
+    assert refused(content | {"model.safetensors": other["model.safetensors"]}) == "WR-1503"
