@@ -12,7 +12,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.common.errors import data, device, evaluation, federation, privacy, run, secagg, study, training
+from wardround.common.errors import (
+    data,
+    deployment,
+    device,
+    evaluation,
+    federation,
+    privacy,
+    run,
+    secagg,
+    study,
+    training,
+)
 from wardround.common.errors.page import ErrorPage
 
 if TYPE_CHECKING:
@@ -23,7 +34,7 @@ __all__ = ["REGISTRY", "ErrorPage", "WardroundError"]
 
 def _registry() -> dict[str, ErrorPage]:
     pages: dict[str, ErrorPage] = {}
-    for room in (study, data, training, federation, evaluation, run, device, secagg, privacy):
+    for room in (study, data, training, federation, evaluation, run, device, secagg, privacy, deployment):
         for page in room.PAGES:
             if page.code in pages:
                 message = f"error code {page.code} is defined twice"

@@ -1,0 +1,122 @@
+"""What a coordinator proposes, and what a hospital decided."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from wardround.common.consortium.signed import Document, Moment, Sha256, SignedDocument
+from wardround.common.errors import WardroundError
+from wardround.common.roster import Site, Text
+from wardround.common.study import Study
+
+Words = Annotated[str, StringConstraints(max_length=2000)]
+
+
+class Proposal(Document):
+    """A study that the hospitals are asked to take part in.
+
+    Attributes:
+        schema: Version of this format.
+        consortium: Its name.
+        study: The study's canonical form, as text.
+        by: The person who asks, and for whom.
+        why: What it is for, in plain words.
+        at: When it was proposed.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    consortium: Annotated[Text, Field(min_length=1)]
+    study: Annotated[str, StringConstraints(max_length=1 << 20)]
+    by: Annotated[Text, Field(min_length=1)]
+    why: Words = ""
+    at: Moment
+
+    def read_study(self) -> Study:
+        """The study.
+
+        Raises:
+            WardroundError: WR-1906, it is no study of this release, or not in canonical form.
+        """
+        try:
+            study = Study.model_validate_json(self.study.encode())
+        except ValueError:
+            raise WardroundError("WR-1906", "The proposed study is not one that this release knows.") from None
+        if study.canonical() != self.study.encode():
+            raise WardroundError("WR-1906", "The proposed study is not in canonical form.")
+        return study
+
+
+class SignedProposal(SignedDocument):
+    """Signed by the consortium's authority."""
+
+    @classmethod
+    def purpose(cls) -> str:
+        """Of the signature."""
+        return "proposal"
+
+    def verified(self, authority: str) -> Proposal:
+        """The proposal.
+
+        Args:
+            authority: Public key of the consortium's authority, 64 hex digits.
+
+        Raises:
+            WardroundError: WR-1902, it is malformed; WR-1903, the authority did not sign it.
+        """
+        self.check_signed_by(authority)
+        return Proposal.from_canonical(self.content.encode())
+
+
+class Decision(Document):
+    """What a hospital's people decided about a study.
+
+    Attributes:
+        schema: Version of this format.
+        consortium: Its name.
+        site: Whose people.
+        study: The study's id.
+        verdict: ``approved``, ``rejected``, or ``withdrawn`` after it was approved.
+        by: The person who decided.
+        second: A second person, where the site's policy asks for two.
+        reason: For people; may be empty.
+        at: When.
+    """
+
+    schema_: Literal[1] = Field(default=1, alias="schema")
+    consortium: Annotated[Text, Field(min_length=1)]
+    site: Site
+    study: Sha256
+    verdict: Literal["approved", "rejected", "withdrawn"]
+    by: Annotated[Text, Field(min_length=1)]
+    second: Annotated[Text, Field(min_length=1)] | None = None
+    reason: Words = ""
+    at: Moment
+
+    @model_validator(mode="after")
+    def _two_people(self) -> Self:
+        if self.second is not None and self.second.casefold() == self.by.casefold():
+            raise ValueError("the second person is the first")
+        return self
+
+
+class SignedDecision(SignedDocument):
+    """Signed by the site's identity key."""
+
+    @classmethod
+    def purpose(cls) -> str:
+        """Of the signature."""
+        return "decision"
+
+    def verified(self, identity: str) -> Decision:
+        """The decision.
+
+        Args:
+            identity: Public key of the site in the roster, 64 hex digits.
+
+        Raises:
+            WardroundError: WR-1902, it is malformed; WR-1903, that site did not sign it.
+        """
+        self.check_signed_by(identity)
+        return Decision.from_canonical(self.content.encode())

@@ -1,0 +1,166 @@
+"""WR-19xx: real hospitals: gateway, enrolment, agent, proposals and approvals."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from wardround.common.errors.page import ErrorPage
+
+PAGES: Final[tuple[ErrorPage, ...]] = (
+    ErrorPage(
+        "WR-1901",
+        "gateway cannot be reached",
+        "No connection to the coordinator's gateway came about: the name is unknown, the port is closed, a firewall"
+        " or a proxy refuses, or the time ran out.",
+        "Check the address with the coordinator, and ask your network staff to allow one outgoing TLS connection to"
+        " it; a proxy is named by the variable https_proxy.",
+    ),
+    ErrorPage(
+        "WR-1902",
+        "document is malformed",
+        "A request, admission, proposal or decision is truncated, too long, not in canonical form, or holds fields "
+        "that it must not have. It is refused whole and nothing of it is used.",
+        "Check that both sides run releases of wardround that work together, and that the file was not edited.",
+    ),
+    ErrorPage(
+        "WR-1903",
+        "document is not genuine",
+        "A signed document does not verify under the key that should have signed it: the consortium's authority for"
+        " rosters and proposals, the site's identity key for requests and decisions.",
+        "Do not go on before the consortium has found out who changed it; compare fingerprints by telephone.",
+    ),
+    ErrorPage(
+        "WR-1904",
+        "invite code is not valid",
+        "The code has a slip of the hand, was used before, has expired, was withdrawn, or belongs to another site "
+        "name.",
+        "Copy the whole code again, or ask the coordinator for a new one (wardround coordinator invite).",
+    ),
+    ErrorPage(
+        "WR-1905",
+        "certificate is refused",
+        "The other side does not take the TLS certificate: it has expired, was revoked, belongs to another "
+        "consortium or another name, or there is none.",
+        "At a hospital: wardround hospital doctor says what is wrong; a revoked or expired site joins again with a "
+        "new invite. At the coordinator: wardround coordinator sites lists every certificate.",
+    ),
+    ErrorPage(
+        "WR-1906",
+        "proposed study cannot be read",
+        "The proposal is genuine, but its study has fields or values that this release does not know.",
+        "Update this hospital's wardround, or ask the coordinator to propose the study for this release.",
+    ),
+    ErrorPage(
+        "WR-1907",
+        "somebody is between hospital and coordinator",
+        "The server's key is not the one that the invite or the consortium's authority stands for. Most often a "
+        "proxy in the hospital's network opens TLS connections to inspect them; then it would see what only the "
+        "coordinator may see.",
+        "Ask the network staff to exempt the coordinator's address from TLS inspection. If they do not inspect, do "
+        "not go on and call the coordinator.",
+    ),
+    ErrorPage(
+        "WR-1908",
+        "releases do not work together",
+        "Hospital and coordinator speak no common version of the protocol, or run other versions of Flower's messages.",
+        "Update the older side; a release works with the one before it.",
+    ),
+    ErrorPage(
+        "WR-1909",
+        "call is not allowed",
+        "A site asked for something in the name of another site or node, or for a call that is not open to it.",
+        "A hospital with its own keys and an unchanged release never does this: look at that site's log, and revoke"
+        " it if nobody can explain it.",
+    ),
+    ErrorPage(
+        "WR-1910",
+        "too much at once",
+        "A message is larger than its cap, or a site sends more than its quota.",
+        "Large models need a higher cap at the coordinator (gateway.max_message_mb); otherwise look for a site that"
+        " repeats itself.",
+    ),
+    ErrorPage(
+        "WR-1911",
+        "message must not leave",
+        "The egress gate found something in a reply that its kind does not have: an unknown kind, a field or record"
+        " too many, a value of wrong type, or more bytes than the study's model explains. Nothing of it was sent.",
+        "This is a bug or a changed installation: reinstall the release, and report it with the log's line.",
+    ),
+    ErrorPage(
+        "WR-1912",
+        "app bundle is not the approved one",
+        "The run came with a Flower app bundle of another hash than the release's own. Its code was not looked at.",
+        "Start runs with wardround coordinator start only; if that is so, update the older side.",
+    ),
+    ErrorPage(
+        "WR-1913",
+        "study lacks approvals",
+        "The study was not proposed, or fewer hospitals approved it than it needs.",
+        "wardround coordinator studies shows who has decided what; ask the others, or propose a smaller study.",
+    ),
+    ErrorPage(
+        "WR-1914",
+        "folder is not what the command needs",
+        "The coordinator's or the hospital's folder is missing, damaged, not empty where a new one is made, or open"
+        " to other accounts of the machine.",
+        "Name the folder that init or join has made, restore it from its backup, or choose an empty one.",
+    ),
+    ErrorPage(
+        "WR-1915",
+        "database cannot be used",
+        "The database cannot be reached, was made by a newer release, or is damaged.",
+        "Check database.url in coordinator.toml and that the server runs; after an update of the program its tables"
+        " are updated at the next start, never back.",
+    ),
+    ErrorPage(
+        "WR-1916",
+        "already running",
+        "Another process works on this folder.",
+        "Use the running one, or stop it first.",
+    ),
+    ErrorPage(
+        "WR-1917",
+        "worker died",
+        "The process that trains ended by itself or was ended by the system, most often because memory ran out. The"
+        " agent goes on with a new one; the message it worked on is answered with this code.",
+        "Give the machine more memory, lower training.batch_size in the next study, or set worker.memory_mb.",
+    ),
+    ErrorPage(
+        "WR-1918",
+        "GPU is gone",
+        "The agent is configured to train on a GPU and finds none, or lost it. It does not fall back to the processor.",
+        "Look at nvidia-smi, at the driver and at the container's device options; or set the device to cpu in "
+        "hospital.toml, knowingly.",
+    ),
+    ErrorPage(
+        "WR-1919",
+        "decision needs people",
+        "A decision names the person who takes it, and a second one where policy.toml asks for two.",
+        "Give --by NAME, and --second NAME where two are needed.",
+    ),
+    ErrorPage(
+        "WR-1920",
+        "data set is not registered so",
+        "The name is taken by another manifest, is unknown, or the manifest changed since it was registered.",
+        "wardround hospital data list shows what is registered; remove and add it again if the change is meant.",
+    ),
+    ErrorPage(
+        "WR-1921",
+        "site is not in that state",
+        "The site is not a member, is one already, or was revoked.",
+        "wardround coordinator sites shows every site and its state.",
+    ),
+    ErrorPage(
+        "WR-1922",
+        "SuperLink does not run",
+        "Flower's SuperLink did not start, or ended.",
+        "Its output is in log/superlink.log of the coordinator's folder; most often a port is taken or the "
+        "installation lacks a package.",
+    ),
+    ErrorPage(
+        "WR-1923",
+        "run is not in that state",
+        "There is no such run, it is over, or it is running already.",
+        "wardround coordinator studies lists the runs and their states.",
+    ),
+)
