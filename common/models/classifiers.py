@@ -13,6 +13,7 @@ from pydantic import Field
 
 from wardround.common.models.entry import ModelEntry, Parameters
 from wardround.common.models.norms import monai_norm
+from wardround.common.models.standardised import standardise_convolutions
 
 if TYPE_CHECKING:
     from torch import nn
@@ -29,10 +30,12 @@ class DenseNetParameters(Parameters):
     Attributes:
         norm: ``batch`` (running statistics travel with the model) or ``group``.
         dropout: Probability of dropping a feature.
+        standardised: Standardise the weights of every convolution (:mod:`wardround.common.models.standardised`).
     """
 
     norm: Literal["batch", "group"] = "batch"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    standardised: bool = False
 
 
 class ResNetParameters(Parameters):
@@ -40,9 +43,11 @@ class ResNetParameters(Parameters):
 
     Attributes:
         norm: ``batch`` (running statistics travel with the model) or ``group``.
+        standardised: Standardise the weights of every convolution (:mod:`wardround.common.models.standardised`).
     """
 
     norm: Literal["batch", "group"] = "batch"
+    standardised: bool = False
 
 
 def _misfit(study: Study, parameters: Parameters) -> str | None:
@@ -58,26 +63,32 @@ def _build_densenet(study: Study, parameters: Parameters) -> nn.Module:
     from monai.networks.nets.densenet import DenseNet121
 
     chosen = cast("DenseNetParameters", parameters)
-    return DenseNet121(
+    module = DenseNet121(
         spatial_dims=study.task.dimensions,
         in_channels=len(study.task.channels),
         out_channels=study.task.outputs,
         norm=monai_norm(chosen.norm, 32, 64),
         dropout_prob=chosen.dropout,
     )
+    if chosen.standardised:
+        standardise_convolutions(module)
+    return module
 
 
 def _build_resnet(study: Study, parameters: Parameters) -> nn.Module:
     from monai.networks.nets.resnet import resnet18
 
     chosen = cast("ResNetParameters", parameters)
-    return resnet18(
+    module = resnet18(
         spatial_dims=study.task.dimensions,
         n_input_channels=len(study.task.channels),
         conv1_t_stride=2,  # the stem of the paper; MONAI's default keeps the full resolution at four times the cost
         num_classes=study.task.outputs,
         norm=monai_norm(chosen.norm, 64),
     )
+    if chosen.standardised:
+        standardise_convolutions(module)
+    return module
 
 
 DENSENET121 = ModelEntry(

@@ -14,6 +14,7 @@ from torch import nn
 
 from wardround.common.models.entry import ModelEntry, Parameters
 from wardround.common.models.norms import MAX_GROUPS
+from wardround.common.models.standardised import standardise_convolutions
 
 if TYPE_CHECKING:
     import torch
@@ -32,12 +33,14 @@ class SmallCnnParameters(Parameters):
             is where a small network spends most of its time. 1 keeps it like the others.
         norm: ``group`` (8 groups) or ``batch``.
         dropout: Probability of dropping a feature before the linear layer.
+        standardised: Standardise the weights of every convolution (:mod:`wardround.common.models.standardised`).
     """
 
     widths: tuple[Width, ...] = Field(default=(32, 64, 128, 256), min_length=1, max_length=8)
     stem_stride: Literal[1, 2] = 2
     norm: Literal["group", "batch"] = "group"
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    standardised: bool = False
 
 
 class SmallCnn(nn.Module):
@@ -52,6 +55,8 @@ class SmallCnn(nn.Module):
             for before, after, stride in zip(inputs, parameters.widths, strides, strict=False)
         ]
         self.features = nn.Sequential(*blocks)
+        if parameters.standardised:
+            standardise_convolutions(self.features)
         self.dropout = nn.Dropout(parameters.dropout)
         self.head = nn.Linear(parameters.widths[-1], outputs)
 

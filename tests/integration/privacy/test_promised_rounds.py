@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from fakes.promised_runs import Promised, promised_scenario
 
 from wardround.common.privacy.plan import noise_plan
+from wardround.common.study import build_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -32,6 +34,20 @@ def test_without_noise_the_model_is_the_one_worked_out_patient_by_patient(
     np.testing.assert_allclose(promised.model(), expected, rtol=0, atol=rounding + 2e-6)
     assert np.abs(promised.model() - promised.initial).max() > 20 * rounding, "the positive control: it moved"
     assert [record["sites"] for record in history["rounds"]] == [["site0", "site1", "site2"]] * 2
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_convolutions_with_standardised_weights_take_the_step_worked_out_patient_by_patient(
+    trust: str, tmp_path: Path
+) -> None:
+    scenario = promised_scenario(rounds=1, trust=trust)
+    fields = scenario.study.model_dump(by_alias=True)
+    fields["model"]["parameters"] |= {"standardised": True}
+    promised = Promised.of(replace(scenario, study=build_study(fields)), tmp_path)
+    promised.coordinate()
+    step = LEARNING_RATE * promised.clipped_sum(promised.study.site_ids, promised.initial) / 40
+    np.testing.assert_allclose(promised.model(), promised.initial - step, rtol=0, atol=1e-5)
+    assert np.abs(promised.model() - promised.initial).max() > 1e-3, "the positive control: it moved"
 
 
 @pytest.mark.parametrize("trust", ["local", "distributed"])

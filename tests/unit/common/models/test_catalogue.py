@@ -52,6 +52,9 @@ CASES = [
     ("resnet18", MULTICLASS, (32, 32, 32), {"norm": "group"}),
     ("small_cnn", MULTICLASS, (32, 48), {}),
     ("small_cnn", MULTICLASS, (16, 16, 20), {"norm": "batch", "widths": (8, 16), "dropout": 0.5}),
+    ("densenet121", MULTICLASS, (32, 32), {"norm": "group", "standardised": True}),
+    ("resnet18", MULTICLASS, (32, 32, 32), {"norm": "group", "standardised": True}),
+    ("small_cnn", MULTICLASS, (32, 48), {"standardised": True}),
     ("scattering", MULTICLASS, (48, 50), {}),
     ("scattering", MULTICLASS, (16, 20, 18), {"scales": 3, "directions": 6, "cells": 2, "mirrored": True}),
 ]

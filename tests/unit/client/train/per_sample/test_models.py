@@ -26,6 +26,10 @@ CASES = [
     ("resnet18", (32, 32), {"norm": "batch"}),
     ("small_cnn", (32, 32), {"norm": "batch"}),
     ("small_cnn", (16, 16, 16), {"norm": "group", "widths": (8, 16), "stem_stride": 1}),
+    ("small_cnn", (32, 32), {"standardised": True}),
+    ("small_cnn", (16, 16, 16), {"standardised": True, "widths": (8, 16), "stem_stride": 1}),
+    ("resnet18", (32, 32), {"standardised": True}),
+    ("densenet121", (32, 32), {"standardised": True}),
     ("scattering", (32, 32), {"scales": 2}),
     ("voxelwise", (8, 12, 9), {"scales": 3, "waves": 2}),
 ]
