@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +15,15 @@ from wardround.common.errors import WardroundError
 if TYPE_CHECKING:
     from wardround.client.data.samples import DataSet
     from wardround.common.study import Study
+
+HomeOption = Annotated[Path | None, typer.Option(envvar="WARDROUND_HOME", help="The hospital's home folder.")]
+StudyArgument = Annotated[str, typer.Argument(help="The study's hash, or its first 8 digits or more.")]
+DataOption = Annotated[
+    list[str] | None,
+    typer.Option("--data", help="Registered data set that the study may use; may be repeated; default: the only one."),
+]
+ReasonOption = Annotated[str, typer.Option(help="Why; the coordinator is told.")]
+JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 
 app = typer.Typer(help="What a hospital runs: look after its data sets and private runs.", no_args_is_help=True)
 data_app = typer.Typer(help="The hospital's data sets.", no_args_is_help=True)
@@ -44,6 +54,70 @@ def check(
 
 
 @app.command()
+def studies(home: HomeOption = None, as_json: JsonFlag = False) -> None:
+    """List the studies that were proposed to this hospital, and what its people decided."""
+    from wardround.client.home import open_home
+    from wardround.client.listing import list_studies, print_studies
+
+    found = list_studies(open_home(home))
+    if as_json:
+        typer.echo(json.dumps([entry.as_json() for entry in found], ensure_ascii=False))
+    else:
+        print_studies(found)
+
+
+@app.command()
+def approve(
+    study: StudyArgument,
+    by: Annotated[str, typer.Option(help="Name of the person who approves.")],
+    second: Annotated[str | None, typer.Option(help="Name of a second person, where policy asks for two.")] = None,
+    data: DataOption = None,
+    reason: ReasonOption = "",
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show what a study asks for, and approve it: from then on it may run here.
+
+    The approval is of this hash alone; a study that is changed by one byte needs a new one. The agent tells the
+    coordinator when it is connected.
+    """
+    from wardround.client.approval import People
+    from wardround.client.approval import approve as decide
+    from wardround.client.home import open_home
+    from wardround.client.proposals import find_proposal
+
+    at = open_home(home)
+    proposal = find_proposal(at, study)
+    signed = decide(at, proposal, People(by, second, reason), data=data or [], now=_now())
+    if as_json:
+        typer.echo(signed.content)
+    else:
+        typer.echo(f"Approved by {by}: {proposal.study_id}")
+
+
+@app.command()
+def reject(
+    study: StudyArgument,
+    by: Annotated[str, typer.Option(help="Name of the person who decides.")],
+    reason: ReasonOption = "",
+    home: HomeOption = None,
+    as_json: JsonFlag = False,
+) -> None:
+    """Reject a study, or withdraw its approval: nothing of it runs here from now on."""
+    from wardround.client.approval import People
+    from wardround.client.approval import reject as decide
+    from wardround.client.home import open_home
+    from wardround.client.proposals import find_proposal
+
+    at = open_home(home)
+    signed = decide(at, find_proposal(at, study).study_id, People(by, reason=reason), now=_now())
+    if as_json:
+        typer.echo(signed.content)
+    else:
+        typer.echo(f"{json.loads(signed.content)['verdict'].capitalize()} by {by}.")
+
+
+@app.command()
 def leave(
     run: Annotated[str, typer.Argument(help="The study run, as in the name of its file in secagg/.")],
     home: Annotated[Path, typer.Option(help="The hospital's home folder.")],
@@ -61,6 +135,10 @@ def leave(
     leave_run(Home(home), StudyRunId(run))
     settle_run(Home(home), StudyRunId(run))
     typer.echo(f"Left {run}: its keys and sealed updates are erased, and nothing of it is answered any more.")
+
+
+def _now() -> int:
+    return int(datetime.now(UTC).timestamp())
 
 
 def _read_study(path: Path) -> Study:

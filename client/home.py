@@ -1,24 +1,25 @@
 """The hospital's home folder: its settings, its secret, the studies it approved.
 
 ``hospital.toml`` names the site and its data sets, ``policy.toml`` says what no study can overrule,
-``studies/`` holds the studies that were approved here and ``models/`` files of weights that studies begin
-with (one file a hash), ``patient.key`` the secret under which patient keys are made, ``identity.key`` and
-``roster.json`` who the site is and whom it takes its peers for (:mod:`wardround.client.identity`), and
-``runs/`` what study runs left at the site.
+``studies/`` holds the studies that were approved here, with the names of the data sets that they may use, and
+``models/`` files of weights that studies begin with (one file a hash), ``patient.key`` the secret under which
+patient keys are made, ``identity.key`` and ``roster.json`` who the site is and whom it takes its peers for
+(:mod:`wardround.client.identity`), and ``runs/`` what study runs left at the site.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+import json
 import os
 import re
 import secrets
 from functools import cached_property, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
 from wardround.client.policy import POLICY, Policy, read_policy
 from wardround.common import weights
@@ -32,9 +33,14 @@ if TYPE_CHECKING:
     from wardround.client.ledger.ledger import Ledger
 
 SETTINGS: Final = "hospital.toml"
+HOME_VARIABLE: Final = "WARDROUND_HOME"
+"""Environment variable with the path of the home folder."""
+
 SECRET_BYTES: Final = 32
 _FINGERPRINT: Final = b"wardround/1/patient.key/fingerprint"
 """What the fingerprint of the secret is an HMAC of."""
+
+_NAMES: Final = TypeAdapter(tuple[Name, ...])
 
 _UNWRITABLE: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 """What a TOML string cannot hold: control characters but the tab, and halves of surrogate pairs."""
@@ -46,12 +52,20 @@ class RegisteredData(BaseModel):
     Attributes:
         manifest: Path of its manifest.
         root: Folder that the manifest's paths are relative to; None: the manifest's own.
+        name: What people here call it; None where a program registered it.
+        manifest_sha256: Of the manifest when it was registered, 64 hex digits; with another one it is not used.
+        digest: Of manifest, used rows and all images when it was registered.
+        patients: How many it had then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     manifest: Path
     root: Path | None = None
+    name: Name | None = None
+    manifest_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
+    digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
+    patients: Annotated[int, Field(ge=1)] | None = None
 
 
 class HospitalSettings(BaseModel):
@@ -59,7 +73,7 @@ class HospitalSettings(BaseModel):
 
     Attributes:
         site: The hospital's name in studies.
-        data: Its data sets; a study trains on all of them together.
+        data: Its data sets; a study trains on those that were chosen when it was approved, else on all together.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: Processor threads for training.
     """
@@ -68,9 +82,16 @@ class HospitalSettings(BaseModel):
 
     schema_: Literal[1] = Field(alias="schema")
     site: Name
-    data: tuple[RegisteredData, ...] = Field(min_length=1)
+    data: tuple[RegisteredData, ...] = ()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
+
+    @model_validator(mode="after")
+    def _one_name_each(self) -> Self:
+        names = [item.name for item in self.data if item.name is not None]
+        if len(set(names)) != len(names):
+            raise ValueError("two data sets have the same name")
+        return self
 
 
 class Home:
@@ -128,11 +149,54 @@ class Home:
         owner = Owner(self.site, self.secret_fingerprint, lambda: site_key(self))
         return Ledger(self.path, owner, os.urandom, require_witness=lambda: self.policy.require_witness)
 
-    def approve(self, study: Study) -> None:
-        """Record that a study may run here."""
+    def approve(self, study: Study, data: Sequence[str] = ()) -> None:
+        """Record that a study may run here.
+
+        Args:
+            study: The study.
+            data: Names of the data sets that it may use; none: all that are registered when it runs.
+
+        Raises:
+            WardroundError: WR-1920, there is no data set of such a name.
+        """
+        if data:
+            registered(self.settings, data)
         folder = self.path / "studies"
         folder.mkdir(exist_ok=True)
+        names = folder / _data_file(study.id)
+        if data:
+            write_atomically(names, json.dumps(list(data), ensure_ascii=False).encode())
+        else:
+            names.unlink(missing_ok=True)
         write_atomically(folder / _study_file(study.id), study.canonical())
+
+    def withdraw(self, study: StudyId) -> None:
+        """A study may not run here any more, from now on; durable on return. One that may not is left so."""
+        path = self.path / "studies" / _study_file(study)
+        if path.exists():
+            path.unlink()
+            sync_folder(path.parent)
+
+    def data_of(self, study: StudyId) -> tuple[RegisteredData, ...]:
+        """The data sets that an approved study may use.
+
+        Raises:
+            WardroundError: WR-1920, there is none, or one that was chosen is not registered any more.
+        """
+        return registered(self.settings, self.names_of(study))
+
+    def names_of(self, study: StudyId) -> tuple[str, ...]:
+        """Names of the data sets that a study was approved for; none: all that are registered.
+
+        Raises:
+            WardroundError: WR-1304, the file that says so is damaged.
+        """
+        try:
+            return _NAMES.validate_json((self.path / "studies" / _data_file(study)).read_bytes())
+        except FileNotFoundError:
+            return ()
+        except ValidationError:
+            raise self._not_approved(study) from None
 
     def approved(self, study: StudyId) -> Study:
         """The approved study of this hash.
@@ -147,6 +211,14 @@ class Home:
         if its_id != study:
             raise self._not_approved(study)
         return found
+
+    def is_approved(self, study: StudyId) -> bool:
+        """Whether a study may run here."""
+        try:
+            self.approved(study)
+        except WardroundError:
+            return False
+        return True
 
     def weights(self, digest: str) -> bytes:
         """The file of weights of this SHA-256, 64 hex digits, which a person has put here.
@@ -175,6 +247,39 @@ def _read_study(content: bytes) -> tuple[Study, StudyId]:
     """A study and its id. The file is read for every message, so that a change is seen; parsed once."""
     study = Study.model_validate_json(content)
     return study, study.id
+
+
+def open_home(path: Path | None) -> Home:
+    """The hospital's home folder that a command names.
+
+    Args:
+        path: As given; None: neither by option nor by variable.
+
+    Raises:
+        WardroundError: WR-1914, none is named; WR-1305, there is no usable ``hospital.toml``.
+    """
+    if path is None:
+        fix = f"Give the hospital's folder with --home DIR, or in the variable {HOME_VARIABLE}."
+        raise WardroundError("WR-1914", "No hospital's folder is named.", fix=fix)
+    return Home(path)
+
+
+def registered(settings: HospitalSettings, names: Sequence[str]) -> tuple[RegisteredData, ...]:
+    """Data sets by their names; all of them where no name is given.
+
+    Raises:
+        WardroundError: WR-1920, there is none, or none of such a name.
+    """
+    if not settings.data:
+        fix = "Register one: wardround hospital data add MANIFEST.toml"
+        raise WardroundError("WR-1920", f"No data set is registered at {settings.site}.", fix=fix)
+    if not names:
+        return settings.data
+    known = {item.name: item for item in settings.data}
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise WardroundError("WR-1920", f"No data set {unknown[0]!r} is registered at {settings.site}.")
+    return tuple(known[name] for name in dict.fromkeys(names))
 
 
 def create_home(
@@ -206,11 +311,25 @@ def create_home(
         write_atomically(path / POLICY, policy.as_toml())
     lines = ["schema = 1", f'site = "{site}"', f'device = "{device}"', f"threads = {threads}"]
     for item in data:
-        lines += ["", "[[data]]", f"manifest = {_toml_string(item.manifest)}"]
-        if item.root is not None:
-            lines.append(f"root = {_toml_string(item.root)}")
+        lines += ["", *data_lines(item)]
     write_atomically(path / SETTINGS, ("\n".join(lines) + "\n").encode())
     return Home(path)
+
+
+def data_lines(item: RegisteredData) -> list[str]:
+    """A data set as ``hospital.toml`` has it.
+
+    Raises:
+        WardroundError: WR-1305, a path holds what a TOML string cannot.
+    """
+    lines = ["[[data]]", f"manifest = {_toml_string(item.manifest)}"]
+    if item.root is not None:
+        lines.append(f"root = {_toml_string(item.root)}")
+    texts = {"name": item.name, "manifest_sha256": item.manifest_sha256, "digest": item.digest}
+    lines += [f'{field} = "{value}"' for field, value in texts.items() if value is not None]
+    if item.patients is not None:
+        lines.append(f"patients = {item.patients}")
+    return lines
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:
@@ -247,6 +366,10 @@ def _secret(path: Path) -> bytes:
 
 def _study_file(study: StudyId) -> str:
     return f"{study.removeprefix('sha256:')}.json"
+
+
+def _data_file(study: StudyId) -> str:
+    return f"{study.removeprefix('sha256:')}.data.json"
 
 
 def _toml_string(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import time
 from dataclasses import dataclass, fields
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
@@ -146,6 +147,7 @@ class Hospital:
         validation = self.validation(study, question) if question.validate_first else NOTHING_VALIDATED
         state = self._optimizer_state(question, study)
         work = Work(question.round, question.start, question.samples)
+        self.check_training(study)
         Spending(self, study, question).spend(question.round)
         result = self.train_round(study, question, work, state)
         update = fedavg.site_update(self.model(study).vector(), vector)
@@ -240,10 +242,15 @@ class Hospital:
         return len(self.data(study).parts(study, question.fold, question.folds).train)
 
     def data(self, study: Study) -> SiteData:
-        """The site's checked and prepared data for a study."""
-        key = study.task.model_dump_json().encode() + study.input.model_dump_json().encode()
+        """The site's checked and prepared data for a study: the data sets that it was approved for.
+
+        Raises:
+            WardroundError: WR-1920, one of them is not registered any more, or its manifest was changed; WR-11xx.
+        """
+        chosen = self.home.data_of(study.id)
+        key = b"".join(part.model_dump_json().encode() for part in (study.task, study.input, *chosen))
         if key not in self._data:
-            self._data[key] = open_site_data(self.home.settings.data, study, self.home.path)
+            self._data[key] = open_site_data(chosen, study, self.home.path)
         return self._data[key]
 
     def study(self, question: RunContext) -> Study:
@@ -308,6 +315,16 @@ class Hospital:
         """
         if self.home.site not in study.sites:
             raise WardroundError("WR-1306", f"{self.home.site} is not one of the study's training sites.")
+
+    def check_training(self, study: Study) -> None:
+        """Refuse to train now, or with so few patients, where the site's policy does; asked before a round is paid for.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        policy = self.home.policy
+        policy.check_patients(len(set(self.data(study).prepared.patients)))
+        policy.check_hours(datetime.now().astimezone().time())
 
     def _optimizer_state(self, question: Train, study: Study) -> OptimizerState | None:
         last = self._last

@@ -129,11 +129,34 @@ def accepted_roster(home: Home) -> Roster:
         WardroundError: WR-1702, none was accepted, its file was damaged since, or it no longer has
             this site's key.
     """
+    roster = _accepted(home).signed.roster
+    _check_own_key(home, roster)
+    return roster
+
+
+def accepted_authority(home: Home) -> str:
+    """Public key of the authority that signed the accepted roster, 64 hex digits: who may propose studies here.
+
+    Raises:
+        WardroundError: WR-1702, none was accepted, or its file was damaged since.
+    """
+    return _accepted(home).signed.authority
+
+
+def accepted_by(home: Home) -> str:
+    """The person who accepted the roster.
+
+    Raises:
+        WardroundError: WR-1702, none was accepted, or its file was damaged since.
+    """
+    return _accepted(home).by
+
+
+def _accepted(home: Home) -> AcceptedRoster:
     accepted = _stored(home)
     if accepted is None:
         raise WardroundError("WR-1702", f"No roster was accepted at {home.site}.")
-    _check_own_key(home, accepted.signed.roster)
-    return accepted.signed.roster
+    return accepted
 
 
 def _check_own_key(home: Home, roster: Roster) -> None:

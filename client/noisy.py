@@ -153,6 +153,7 @@ class NoisyRounds:
         spending.check_newest(number)
         model = self._hospital.load(study, vector, question.layout)
         work = NoisyWork(self._hospital, study, question, self._random)
+        self._hospital.check_training(study)
         spending.spend(number)
         reply = TrainedNoisy(
             site=self._hospital.home.site, round=number, validation=self._validation(work, study, number)

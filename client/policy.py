@@ -10,18 +10,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Annotated, Final, Literal
 
 import tomli_w
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from wardround.common.errors import WardroundError
-from wardround.common.study import parse_toml, validated
+from wardround.common.study import Name, parse_toml, validated
 
 if TYPE_CHECKING:
     from collections.abc import Collection
+    from datetime import time
     from pathlib import Path
 
     from wardround.common.ids import StudyRunId
 
 POLICY: Final = "policy.toml"
+
+Hours = Annotated[str, StringConstraints(pattern=r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$")]
+"""From the first time of the day to just before the second one, which may be on the next day."""
 _MEND: Final = f"Mend {POLICY}, or remove it: then the strict defaults hold."
 
 
@@ -47,6 +51,13 @@ class Policy(BaseModel):
             model, on its patients. The scores stay here, but whether scoring succeeds does not.
         without_privacy: Whether this site takes part in studies that promise its patients no epsilon: without a
             ``[privacy]`` table, or with epsilon ``infinite``.
+        models: Names of the models that may be trained here; None: every model that is installed.
+        max_epsilon: Largest epsilon that one study may promise its patients; what all studies together may cost is
+            the ledger's limit. None: every promise that the limit has room for.
+        min_patients: Fewest patients that this site must bring to a study: in a crowd of few each counts for more.
+        approvers: How many people have to approve a study, 1 or 2.
+        hours: When this site trains, local time: ``["19:00-06:30"]``; empty: at any time. Outside of these hours
+            messages wait, and training is refused.
         require_witness: Whether the privacy ledger spends nothing unless a witness outside this host, a peer or the
             coordinator, has confirmed that it knows of no newer one. Nothing in this release asks witnesses: their
             transport comes with the deployed coordinator. With it true nothing is spent in this release.
@@ -63,6 +74,11 @@ class Policy(BaseModel):
     cross_validation: Annotated[bool, Field(strict=True)] = False
     score_models: Annotated[bool, Field(strict=True)] = False
     without_privacy: Annotated[bool, Field(strict=True)] = False
+    models: Annotated[tuple[Name, ...], Field(min_length=1)] | None = None
+    max_epsilon: Annotated[float, Field(gt=0, le=1000, strict=True)] | None = None
+    min_patients: Annotated[int, Field(ge=1, le=10_000_000, strict=True)] = 1
+    approvers: Annotated[int, Field(ge=1, le=2, strict=True)] = 1
+    hours: tuple[Hours, ...] = Field(default=(), max_length=48)
     require_witness: Annotated[bool, Field(strict=True)] = False
 
     def as_toml(self) -> bytes:
@@ -128,6 +144,54 @@ class Policy(BaseModel):
         """
         if not noisy and not self.without_privacy:
             raise WardroundError("WR-1809", "This site's policy forbids studies that promise its patients no epsilon.")
+
+    def check_model(self, name: str) -> None:
+        """Refuse a study that trains a model which this site does not allow.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if self.models is not None:
+            _check_allowed("model", name, self.models)
+
+    def check_epsilon(self, epsilon: float | None) -> None:
+        """Refuse a study whose promise to each patient is too weak.
+
+        Args:
+            epsilon: What it promises; None: nothing.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if self.max_epsilon is not None and (epsilon is None or epsilon > self.max_epsilon):
+            asked = "an unlimited epsilon" if epsilon is None else f"epsilon {epsilon:g}"
+            raise _forbidden(f"a study of {asked}", f"{self.max_epsilon:g} or less")
+
+    def check_patients(self, patients: int) -> None:
+        """Refuse a study to which this site would bring too few patients.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if patients < self.min_patients:
+            raise _forbidden(f"taking part with {patients} patients", f"{self.min_patients} or more")
+
+    def works_at(self, moment: time) -> bool:
+        """Whether this site trains at a time of the day, local time."""
+        now = f"{moment:%H:%M}"
+        spans = [span.split("-") for span in self.hours]
+        return not spans or any(
+            first <= now < last if first < last else now >= first or now < last for first, last in spans
+        )
+
+    def check_hours(self, moment: time) -> None:
+        """Refuse to train at a time of the day, local time, at which this site does not.
+
+        Raises:
+            WardroundError: WR-1712.
+        """
+        if not self.works_at(moment):
+            raise _forbidden(f"training at {moment:%H:%M}", " and ".join(self.hours))
 
     def check_folds(self, folds: int) -> None:
         """Refuse cross-validation of a study that promises its patients an epsilon.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from wardround.client.data.prepare import PreparedSet, prepare
+from wardround.client.data.registry import check_unchanged
 from wardround.client.data.samples import DataSet, load_data_set
 from wardround.client.data.split import Parts, split_patients
 from wardround.common.errors import WardroundError
@@ -69,8 +70,11 @@ def open_site_data(registered: Sequence[RegisteredData], study: Study, home: Pat
             it where the data themselves are read-only.
 
     Raises:
-        WardroundError: WR-11xx, a data set cannot be used for the study, or two share a patient.
+        WardroundError: WR-11xx, a data set cannot be used for the study, or two share a patient; WR-1920, a manifest
+            was changed since it was registered.
     """
+    for item in registered:
+        check_unchanged(item)
     cache = home / "cache"
     data = tuple(
         load_data_set(item.manifest, study, root=item.root, cache_dir=cache, work_dir=home) for item in registered

@@ -77,6 +77,7 @@ class Contribution:
     def _noisy(self, vector: Vector, encoding: Encoding) -> EncodedUpdate:
         """Pay for the round, then train with noise; nothing rides along."""
         work = NoisyWork(self.hospital, self.study, self.question, self.random)
+        self.hospital.check_training(self.study)
         Spending(self.hospital, self.study, self.question).spend(self.number)
         validated = self.study.paid_validation(self.number) is not None
         losses = work.validation() if validated else np.zeros(1, dtype=np.int64)  # of the model as it came
@@ -121,6 +122,7 @@ class Contribution:
         total, rounds = own_total(self.study, images), self.study.training.rounds
         work = Work(self.number, consumed_before(total, rounds, self.number), samples_in(total, rounds, self.number))
         before = newest_state(self.files, self.number)
+        self.hospital.check_training(self.study)
         Spending(self.hospital, self.study, self.question).spend(self.number)
         result = self.hospital.train_round(self.study, self.question, work, before)
         keep_state(self.files, self.number, result.optimizer_state, self.random)

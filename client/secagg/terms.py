@@ -18,13 +18,15 @@ if TYPE_CHECKING:
 
 
 def check_policy(study: Study, policy: Policy) -> None:
-    """Refuse a study whose mode, strength of secure sum, or lack of noise the site's policy does not allow.
+    """Refuse a study whose mode, model, strength of secure sum, or promise the site's policy does not allow.
 
     Raises:
         WardroundError: WR-1712; WR-1809.
     """
     policy.check_mode(study.aggregation.mode)
+    policy.check_model(study.model.name)
     policy.check_privacy(noisy=study.privacy is not None and study.privacy.noisy)
+    policy.check_epsilon(None if study.privacy is None else study.privacy.promised)
     if study.private:
         policy.check_strength(study.secure.strength)
     if study.distributed:  # its noise is shared among the sites that do not collude by the study's own k

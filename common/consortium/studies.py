@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
 from wardround.common.consortium.signed import Document, Moment, Sha256, SignedDocument
 from wardround.common.errors import WardroundError
+from wardround.common.ids import StudyId
 from wardround.common.roster import Site, Text
 from wardround.common.study import Study
 
@@ -32,6 +34,11 @@ class Proposal(Document):
     by: Annotated[Text, Field(min_length=1)]
     why: Words = ""
     at: Moment
+
+    @property
+    def study_id(self) -> StudyId:
+        """The study's id, also of one that this release cannot read."""
+        return StudyId("sha256:" + hashlib.sha256(self.study.encode()).hexdigest())
 
     def read_study(self) -> Study:
         """The study.

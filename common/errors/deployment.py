@@ -163,4 +163,27 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "There is no such run, it is over, or it is running already.",
         "wardround coordinator studies lists the runs and their states.",
     ),
+    ErrorPage(
+        "WR-1924",
+        "study is not proposed here",
+        "No study that the coordinator proposed to this hospital has that hash, more than one begins with it, or the "
+        "agent has not heard of it yet.",
+        "wardround hospital studies lists what was proposed; give the hash as it stands there.",
+    ),
+    ErrorPage(
+        "WR-1931",
+        "name or key cannot be used",
+        "A site's name has characters that it must not have, or means something else; a text for people is too long or"
+        " not printable; or a key is another site's already: no two sites share one, and a key that one site ever had"
+        " is nobody else's.",
+        "Choose another name. If a key is said to be taken, two hospitals run on a copy of one home folder: make the"
+        " second one anew with wardround hospital join.",
+    ),
+    ErrorPage(
+        "WR-1932",
+        "known already",
+        "The study was proposed before, or a decision is older than one that the same hospital took since. Nothing was"
+        " changed.",
+        "wardround coordinator studies shows what was proposed and decided.",
+    ),
 )

@@ -1,0 +1,132 @@
+"""The studies that were proposed to a hospital, as ``wardround hospital studies`` lists them."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from wardround.client.plain import plain
+from wardround.client.proposals import is_sent, kept_proposals, newest_decision
+from wardround.common.errors import WardroundError
+from wardround.common.ids import StudyId
+
+if TYPE_CHECKING:
+    from wardround.client.home import Home
+    from wardround.client.proposals import Kept
+    from wardround.common.consortium.studies import Decision
+
+
+@dataclass(frozen=True, slots=True)
+class ListedStudy:
+    """One study.
+
+    Attributes:
+        study: Its id.
+        title: Of the study; None where it cannot be read.
+        by: Who asks; None where the file cannot be read.
+        at: When it was proposed, seconds since 1970.
+        state: ``waiting`` for a decision, ``approved``, ``rejected``, ``withdrawn``, or ``unusable``.
+        runs_here: Whether messages of it are answered.
+        decided_by: Who decided; one or two people.
+        decided_at: When.
+        told: Whether the coordinator has the decision.
+        data: Names of the data sets that it may use, once it is approved.
+        problem: Why it is unusable, or what is wrong with its decision.
+    """
+
+    study: str
+    title: str | None
+    by: str | None
+    at: int | None
+    state: str
+    runs_here: bool
+    decided_by: tuple[str, ...] = ()
+    decided_at: int | None = None
+    told: bool | None = None
+    data: tuple[str, ...] = ()
+    problem: str | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return asdict(self)
+
+
+def list_studies(home: Home) -> list[ListedStudy]:
+    """Every study that was proposed, oldest first.
+
+    Raises:
+        WardroundError: WR-1702, no roster was accepted.
+    """
+    return [_listed(home, kept) for kept in kept_proposals(home)]
+
+
+def print_studies(found: list[ListedStudy]) -> None:
+    """The list for people."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if not found:
+        console.print("No study was proposed to this hospital yet.")
+        return
+    table = Table(box=SIMPLE)
+    for heading in ("hash", "study", "asked by", "on", "state"):
+        table.add_column(heading, no_wrap=heading in {"hash", "on"}, overflow="fold")
+    for entry in found:
+        table.add_row(
+            entry.study.removeprefix("sha256:")[:12],
+            plain(entry.title or "cannot be read"),
+            plain(entry.by or "unknown"),
+            _day(entry.at),
+            plain(_state(entry)),
+        )
+    console.print(table)
+
+
+def _listed(home: Home, kept: Kept) -> ListedStudy:
+    runs = home.is_approved(kept.study)
+    if kept.proposal is None:
+        return ListedStudy(kept.study, None, None, None, "unusable", runs, problem=str(kept.problem))
+    proposal, title, problem = kept.proposal, None, None
+    try:
+        title = proposal.read_study().title
+    except WardroundError as error:
+        problem = str(error)
+    try:
+        decision = newest_decision(home, kept.study)
+    except WardroundError as error:
+        decision, problem = None, str(error)
+    return ListedStudy(
+        kept.study,
+        title,
+        proposal.by,
+        proposal.at,
+        "unusable" if title is None else "waiting" if decision is None else decision.verdict,
+        runs,
+        () if decision is None else tuple(filter(None, (decision.by, decision.second))),
+        None if decision is None else decision.at,
+        None if decision is None else is_sent(home, kept.study),
+        _data(home, decision),
+        problem,
+    )
+
+
+def _data(home: Home, decision: Decision | None) -> tuple[str, ...]:
+    if decision is None or decision.verdict != "approved":
+        return ()
+    return home.names_of(StudyId(decision.study))
+
+
+def _state(entry: ListedStudy) -> str:
+    if entry.problem is not None:
+        return entry.problem
+    if entry.state == "waiting":
+        return "waits for your decision"
+    told = "" if entry.told else "; the coordinator was not told yet"
+    return f"{entry.state} by {' and '.join(entry.decided_by)} on {_day(entry.decided_at)}{told}"
+
+
+def _day(moment: int | None) -> str:
+    return "unknown" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d")
