@@ -1,0 +1,1 @@
+"""Steps that bring an older database up to this release, run by alembic; one a release that changes tables."""
