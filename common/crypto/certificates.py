@@ -170,16 +170,26 @@ def invite_key(secret: bytes) -> PrivateKey:
     return ec.derive_private_key(int.from_bytes(wide, "big") % (_ORDER - 1) + 1, ec.SECP256R1())
 
 
-def invite_certificate(key: PrivateKey) -> x509.Certificate:
-    """The self-signed certificate of an invite's key; equal names and times on both sides, never the same bytes.
+def invite_authority(key: PrivateKey) -> x509.Certificate:
+    """What the gateway trusts while an invite is open: with it, :func:`invite_certificate` verifies.
 
-    The gateway tells holders of invites apart by the pin of the key alone.
+    Its name holds the key's pin, so that many invites are told apart.
     """
-    name = _name("wardround invite")
+    name = _name(f"wardround invite {key_pin(key.public_key())[:32]}")
     builder = _builder(name, name, key.public_key(), SLACK, _FOREVER)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.CLIENT_AUTH]), critical=False)
-    return builder.sign(key, hashes.SHA256(), ecdsa_deterministic=True)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    return builder.add_extension(_usage(authority=True), critical=True).sign(key, hashes.SHA256())
+
+
+def invite_certificate(key: PrivateKey) -> x509.Certificate:
+    """The certificate that the holder of an invite connects with, issued by the invite's own key.
+
+    Whoever holds an invite can issue others in any name: the gateway tells holders of invites apart by the pin of the
+    key, and sites by the hash of the certificate, never by a name.
+    """
+    authority = invite_authority(key)
+    builder = _builder(_name("wardround invited"), authority.subject, key.public_key(), SLACK, _FOREVER)
+    return _leaf(builder, authority, ExtendedKeyUsageOID.CLIENT_AUTH).sign(key, hashes.SHA256())
 
 
 def pem(certificate: x509.Certificate) -> str:

@@ -61,7 +61,7 @@ class Membership(Opened):
         if not 1 <= days <= 365:
             raise WardroundError("WR-1904", "An invite is valid for 1 to 365 days.", fix="Give --days from 1 to 365.")
         secret = os.urandom(SECRET_BYTES)
-        certificate = certificates.invite_certificate(certificates.invite_key(secret))
+        certificate = certificates.invite_authority(certificates.invite_key(secret))
         pin = certificates.pin_of(certificate)
         code = InviteCode(
             address=self.settings.address, pin=certificates.pin_of(self.server_certificate), secret=secret.hex()

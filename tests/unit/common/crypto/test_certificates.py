@@ -75,6 +75,10 @@ def test_an_invites_key_is_the_same_on_both_sides_and_nobody_elses() -> None:
         made.invite_key(secret).public_key()
     )
     changed = bytes([secret[0] ^ 1]) + secret[1:]
+    mine = made.invite_certificate(made.invite_key(secret))
+    mine.verify_directly_issued_by(made.invite_authority(made.invite_key(secret)))
+    with pytest.raises(ValueError, match="subject"):
+        mine.verify_directly_issued_by(made.invite_authority(made.invite_key(changed)))
     assert made.invite_key(secret).private_numbers() != made.invite_key(changed).private_numbers()
     with pytest.raises(ValueError, match="too short"):
         made.invite_key(b"short")
