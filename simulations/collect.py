@@ -11,9 +11,9 @@ import pandas as pd
 from wardround.client.data.report import data_report
 from wardround.client.data.split import Parts
 from wardround.client.home import write_atomically
+from wardround.client.statement.caution import promise_warnings
 from wardround.simulations.clipping import clipping_warnings
 from wardround.simulations.job import load_model
-from wardround.simulations.privacy.caution import promise_warnings
 from wardround.simulations.privacy.spent import privacy_rows
 from wardround.simulations.privacy.write import write_statement
 from wardround.simulations.results import Metric, Model, Results, Round, StudySummary

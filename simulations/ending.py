@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.privacy.markdown import PAGE
-from wardround.simulations.privacy.overspent import exceeded, in_words, spent_words
-from wardround.simulations.privacy.question import number
+from wardround.client.statement.markdown import PAGE
+from wardround.client.statement.overspent import exceeded, in_words, spent_words
+from wardround.client.statement.question import number
 from wardround.simulations.warned import grouped
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from wardround.simulations.results import Privacy, Results
+    from wardround.client.statement.rows import Privacy
+    from wardround.simulations.results import Results
 
 MOST: Final = 10
 """Lines of warnings; the others are counted."""

@@ -35,8 +35,8 @@ def statement(
     as_json: JsonFlag = False,
 ) -> None:
     """Print the privacy statement of a study, before anything is trained."""
-    from wardround.simulations.privacy.markdown import markdown
-    from wardround.simulations.privacy.statement import statement as make
+    from wardround.client.statement.markdown import markdown
+    from wardround.client.statement.statement import statement as make
     from wardround.simulations.scenario import load_study
 
     found = make(load_study(study, settings or []))

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from pydantic import Field
 
+from wardround.client.statement.cost import epsilon_of
+from wardround.client.statement.rows import Row
 from wardround.simulations.privacy.points import REFERENCE, Epsilon, Trust
-from wardround.simulations.privacy.spent import epsilon_of
-from wardround.simulations.results import Row, StudySummary
+from wardround.simulations.results import StudySummary
 from wardround.simulations.statistics import metric_rows
 from wardround.simulations.tables import MAIN
 

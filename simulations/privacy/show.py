@@ -8,7 +8,7 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from wardround.simulations.privacy.question import count
+from wardround.client.statement.question import count
 from wardround.simulations.report.names import metric_name
 
 if TYPE_CHECKING:

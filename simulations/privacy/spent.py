@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any
 
-from wardround.client.ledger.cost import cost, enforced_epsilon
-from wardround.client.ledger.events import Mechanism
 from wardround.client.spending import validations_of
+from wardround.client.statement.cost import epsilon_of, filter_epsilon
+from wardround.client.statement.leaving import not_sent
+from wardround.client.statement.rows import Privacy
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.privacy import pld
 from wardround.common.privacy.lattice import Lattice
-from wardround.common.privacy.witness import Bound
-from wardround.simulations.privacy.leaving import not_sent
-from wardround.simulations.results import Privacy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -97,20 +94,3 @@ def _validations(study: Study, validated: Sequence[Run]) -> dict[str, Any]:
     steps = max((run.spent_steps for run in validated), default=0)
     spent = pld.epsilon(paid.step, steps, study.promise.delta) if steps else 0.0
     return {"validation_epsilon": paid.epsilon, "validation_spent_epsilon": spent}
-
-
-def epsilon_of(study: Study, steps: int) -> float | None:
-    """What so many steps of the study cost a patient, by privacy loss distributions; None where there is no noise."""
-    if steps == 0:
-        return 0.0
-    found = pld.epsilon(study.promise.step, steps, study.promise.delta)
-    return found if math.isfinite(found) else None
-
-
-def filter_epsilon(study: Study, steps: int) -> float | None:
-    """The smallest limit at which a hospital's ledger lets so many steps pass; None where there is no noise."""
-    step, delta = study.promise.step, study.promise.delta
-    if step.multiplier == 0:
-        return None
-    totals = cost(Mechanism(rate=step.rate, multiplier=step.multiplier), steps)[None]
-    return enforced_epsilon(totals, Bound(epsilon=1.0, delta=delta))

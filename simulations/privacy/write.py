@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.home import write_atomically
-from wardround.simulations.privacy.markdown import PAGE, markdown
-from wardround.simulations.privacy.statement import statement
+from wardround.client.statement.markdown import PAGE, markdown
+from wardround.client.statement.statement import statement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from wardround.client.statement.rows import Privacy
     from wardround.common.study import Study
-    from wardround.simulations.results import Privacy
 
 STATEMENT: Final = "privacy.json"
 

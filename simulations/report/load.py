@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 from pydantic import BaseModel, ValidationError
 
+from wardround.client.statement.statement import Statement
 from wardround.common.errors import WardroundError
 from wardround.common.study import Study
 from wardround.simulations.attacks.leakage.results import LeakageReport, read_leakage
-from wardround.simulations.privacy.statement import Statement
 from wardround.simulations.privacy.write import STATEMENT
 from wardround.simulations.report.lookup import Lookup
 from wardround.simulations.results import Results

@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.privacy.overspent import BECAUSE, dearest
+from wardround.client.statement.overspent import BECAUSE, dearest
 from wardround.simulations.report.sourced import DASH, Number, Quote, fixed, joined, pointer, whole
 from wardround.simulations.report.tables import Cell, Table, text
 
 if TYPE_CHECKING:
+    from wardround.client.statement.rows import Privacy
+    from wardround.client.statement.statement import Statement
     from wardround.simulations.attacks.leakage.results import LeakageReport
-    from wardround.simulations.privacy.statement import Statement
     from wardround.simulations.report.load import RunFolder
     from wardround.simulations.report.lookup import Lookup
     from wardround.simulations.report.sourced import Sentence
-    from wardround.simulations.results import Privacy
 
 _NO_PRIVACY: Final = (
     "This run used no differential privacy; epsilon is unlimited. In a simulation all images lie on one machine "

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Any
 
 from fakes.run_folder import build_classification, classification_study
 
+from wardround.client.statement.caution import promise_warnings
+from wardround.client.statement.cost import epsilon_of, filter_epsilon
+from wardround.client.statement.leaving import not_sent
+from wardround.client.statement.rows import Privacy
 from wardround.simulations.attacks.leakage.results import FILE, LeakageCase, LeakageReport
-from wardround.simulations.privacy.caution import promise_warnings
-from wardround.simulations.privacy.leaving import not_sent
-from wardround.simulations.privacy.spent import epsilon_of, filter_epsilon
 from wardround.simulations.privacy.write import write_statement
-from wardround.simulations.results import MeanValidation, Privacy, Results
+from wardround.simulations.results import MeanValidation, Results
 
 if TYPE_CHECKING:
     from pathlib import Path

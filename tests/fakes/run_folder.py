@@ -17,8 +17,9 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from wardround.client.statement.rows import Privacy
 from wardround.common.study import Study, build_study
-from wardround.simulations.results import Metric, Model, Privacy, Results, Round, StudySummary, Test
+from wardround.simulations.results import Metric, Model, Results, Round, StudySummary, Test
 
 if TYPE_CHECKING:
     from pathlib import Path

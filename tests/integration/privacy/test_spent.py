@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.promised_runs import promised_scenario
 
+from wardround.client.statement.statement import Statement
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
 from wardround.simulations.experiment import new_request, simulate
 from wardround.simulations.job import DONE
-from wardround.simulations.privacy.statement import Statement
 from wardround.simulations.progress import QuietProgress
 
 if TYPE_CHECKING:

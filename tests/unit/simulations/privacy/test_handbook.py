@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.scenarios import chest_fields
 
+from wardround.client.statement import attacker
+from wardround.client.statement.caution import promise_warnings
+from wardround.client.statement.question import share
+from wardround.client.statement.summary import strength
 from wardround.common.privacy.calibration import multiplier_for
 from wardround.common.privacy.mechanism import SampledGaussian
 from wardround.simulations.experiment import new_request, simulate
-from wardround.simulations.privacy import attacker
-from wardround.simulations.privacy.caution import promise_warnings
-from wardround.simulations.privacy.question import share
-from wardround.simulations.privacy.summary import strength
 from wardround.simulations.scenario import build_scenario, load_scenario
 
 if TYPE_CHECKING:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from wardround.simulations.privacy.question import Question, at_most, count
-from wardround.simulations.privacy.summary import trusted
+from wardround.client.statement.question import Question, at_most, count
+from wardround.client.statement.summary import trusted
 
 if TYPE_CHECKING:
-    from wardround.simulations.privacy.facts import Facts
+    from wardround.client.statement.facts import Facts
 
 
 def questions(facts: Facts) -> tuple[Question, ...]:

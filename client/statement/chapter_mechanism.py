@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
+from wardround.client.statement.question import Question, at_most, count, number
 from wardround.common.privacy.lattice import FLOAT_SLACK
-from wardround.simulations.privacy.question import Question, at_most, count, number
 
 if TYPE_CHECKING:
-    from wardround.simulations.privacy.facts import Facts
+    from wardround.client.statement.facts import Facts
 
 _SMALLEST: Final = -1000
 """What is below 10 to this power is not told more exactly."""

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy import attacker
-from wardround.simulations.privacy.facts import FALSE_ALARMS
-from wardround.simulations.privacy.question import Question, at_most, count, share
-from wardround.simulations.privacy.summary import claim, more_spent, strength
+from wardround.client.statement import attacker
+from wardround.client.statement.facts import FALSE_ALARMS
+from wardround.client.statement.question import Question, at_most, count, share
+from wardround.client.statement.summary import claim, more_spent, strength
 
 if TYPE_CHECKING:
-    from wardround.simulations.privacy.facts import Facts
+    from wardround.client.statement.facts import Facts
 
 _EVEN = 0.5
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from wardround.simulations.privacy.statement import Answer, Statement
+    from wardround.client.statement.statement import Answer, Statement
 
 PAGE: Final = "privacy.md"
 """Its name in a run folder."""

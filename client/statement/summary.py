@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy import attacker
-from wardround.simulations.privacy.facts import FALSE_ALARMS, STRONG, WEAK
-from wardround.simulations.privacy.overspent import in_words
-from wardround.simulations.privacy.question import at_most, count, number, share
+from wardround.client.statement import attacker
+from wardround.client.statement.facts import FALSE_ALARMS, STRONG, WEAK
+from wardround.client.statement.overspent import in_words
+from wardround.client.statement.question import at_most, count, number, share
 
 if TYPE_CHECKING:
+    from wardround.client.statement.facts import Facts
     from wardround.common.study import Study
-    from wardround.simulations.privacy.facts import Facts
 
 
 def summary(facts: Facts) -> tuple[str, ...]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy.question import Question, at_most, number
+from wardround.client.statement.question import Question, at_most, number
 
 if TYPE_CHECKING:
-    from wardround.simulations.privacy.facts import Facts
+    from wardround.client.statement.facts import Facts
 
 
 def questions(facts: Facts) -> tuple[Question, ...]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import Field
 
-from wardround.simulations.privacy import (
+from wardround.client.statement import (
     chapter_around,
     chapter_choices,
     chapter_guarantee,
@@ -20,18 +20,18 @@ from wardround.simulations.privacy import (
     chapter_study,
     chapter_trust,
 )
-from wardround.simulations.privacy.caution import promise_warnings
-from wardround.simulations.privacy.facts import Facts, model_facts
-from wardround.simulations.privacy.summary import no_promise, summary
-from wardround.simulations.results import Row
+from wardround.client.statement.caution import promise_warnings
+from wardround.client.statement.facts import Facts, model_facts
+from wardround.client.statement.rows import Row
+from wardround.client.statement.summary import no_promise, summary
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from wardround.client.statement.facts import ModelFacts
+    from wardround.client.statement.question import Question
+    from wardround.client.statement.rows import Privacy
     from wardround.common.study import Study
-    from wardround.simulations.privacy.facts import ModelFacts
-    from wardround.simulations.privacy.question import Question
-    from wardround.simulations.results import Privacy
 
 SOURCE = "NIST SP 800-226 (2025), Guidelines for Evaluating Differential Privacy Guarantees"
 

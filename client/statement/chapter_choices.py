@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy.question import Question, at_most
+from wardround.client.statement.question import Question, at_most
 
 if TYPE_CHECKING:
-    from wardround.simulations.privacy.facts import Facts
+    from wardround.client.statement.facts import Facts
 
 _SELECTED = {
     "last": "The model of the last round is reported.",

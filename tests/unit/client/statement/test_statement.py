@@ -13,17 +13,17 @@ from fakes.scenarios import chest_scenario
 from hypothesis import given
 from hypothesis import strategies as st
 
+from wardround.client.statement import attacker
+from wardround.client.statement.caution import promise_warnings
+from wardround.client.statement.facts import Facts, model_facts
+from wardround.client.statement.markdown import markdown
+from wardround.client.statement.question import at_most, share
+from wardround.client.statement.rows import Privacy
+from wardround.client.statement.statement import Statement, statement
 from wardround.common.models.catalogue import build_model
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
-from wardround.simulations.privacy import attacker
-from wardround.simulations.privacy.caution import promise_warnings
-from wardround.simulations.privacy.facts import Facts, model_facts
-from wardround.simulations.privacy.markdown import markdown
-from wardround.simulations.privacy.question import at_most, share
-from wardround.simulations.privacy.statement import Statement, statement
 from wardround.simulations.privacy.write import write_statement
-from wardround.simulations.results import Privacy
 
 if TYPE_CHECKING:
     from pathlib import Path

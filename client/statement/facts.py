@@ -10,6 +10,9 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
+from wardround.client.statement import attacker
+from wardround.client.statement.cost import filter_epsilon
+from wardround.client.statement.overspent import dearest
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.conversions import ready_for_privacy
 from wardround.common.models.initial import frozen_arrays
@@ -19,15 +22,12 @@ from wardround.common.privacy.mechanism import SampledGaussian
 from wardround.common.privacy.plan import noise_plan
 from wardround.common.secagg.parameters import Threshold
 from wardround.common.vector import Layout
-from wardround.simulations.privacy import attacker
-from wardround.simulations.privacy.overspent import dearest
-from wardround.simulations.privacy.spent import filter_epsilon
 
 if TYPE_CHECKING:
+    from wardround.client.statement.rows import Privacy
     from wardround.common.privacy.plan import NoisePlan
     from wardround.common.study import Study
     from wardround.common.study.privacy import Privacy as Promise
-    from wardround.simulations.results import Privacy
 
 WEAK: Final = 10.0
 STRONG: Final = 1.0

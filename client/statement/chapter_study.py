@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from wardround.simulations.privacy.leaving import leaving, not_sent
-from wardround.simulations.privacy.question import Question, at_most, count, number, share
+from wardround.client.statement.leaving import leaving, not_sent
+from wardround.client.statement.question import Question, at_most, count, number, share
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wardround.simulations.privacy.facts import Facts
-    from wardround.simulations.results import Privacy
+    from wardround.client.statement.facts import Facts
+    from wardround.client.statement.rows import Privacy
 
 
 def questions(facts: Facts, spent: Sequence[Privacy]) -> tuple[Question, ...]:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.privacy.facts import WEAK, Facts, model_facts
-from wardround.simulations.privacy.overspent import exceeded, spent_words
-from wardround.simulations.privacy.question import at_most, count, number
+from wardround.client.statement.facts import WEAK, Facts, model_facts
+from wardround.client.statement.overspent import exceeded, spent_words
+from wardround.client.statement.question import at_most, count, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from wardround.client.statement.facts import ModelFacts
+    from wardround.client.statement.rows import Privacy
     from wardround.common.study import Study
-    from wardround.simulations.privacy.facts import ModelFacts
-    from wardround.simulations.results import Privacy
 
 
 HOPELESS: Final = 10.0

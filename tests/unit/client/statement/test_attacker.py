@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import norm
 
+from wardround.client.statement import attacker
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
-from wardround.simulations.privacy import attacker
 
 EPSILONS = st.floats(0, 20)
 DELTAS = st.floats(0, 0.5)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.privacy.question import at_most, number
+from wardround.client.statement.question import at_most, number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from wardround.simulations.results import Privacy
+    from wardround.client.statement.rows import Privacy
 
 BECAUSE: Final = "because rounds were computed more than once there"
 """How it comes about: a crash, after which a round's noisy sum may already have left."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from wardround.simulations.results import NotSent
+from wardround.client.statement.rows import NotSent
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
