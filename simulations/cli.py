@@ -13,6 +13,7 @@ import typer
 
 from wardround.client.cli import app as hospital
 from wardround.common.errors import WardroundError
+from wardround.server.cli import app as coordinator
 from wardround.simulations.privacy.cli import app as privacy
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+app.add_typer(coordinator, name="coordinator")
 app.add_typer(hospital, name="hospital")
 app.add_typer(privacy, name="privacy")
 

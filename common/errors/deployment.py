@@ -42,7 +42,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The other side does not take the TLS certificate: it has expired, was revoked, belongs to another "
         "consortium or another name, or there is none.",
         "At a hospital: wardround hospital doctor says what is wrong; a revoked or expired site joins again with a "
-        "new invite. At the coordinator: wardround coordinator sites lists every certificate.",
+        "new invite. At the coordinator: wardround coordinator sites list shows every certificate.",
     ),
     ErrorPage(
         "WR-1906",
@@ -148,7 +148,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "WR-1921",
         "site is not in that state",
         "The site is not a member, is one already, or was revoked.",
-        "wardround coordinator sites shows every site and its state.",
+        "wardround coordinator sites list shows every site and its state.",
     ),
     ErrorPage(
         "WR-1922",
@@ -169,6 +169,13 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "No study that the coordinator proposed to this hospital has that hash, more than one begins with it, or the "
         "agent has not heard of it yet.",
         "wardround hospital studies lists what was proposed; give the hash as it stands there.",
+    ),
+    ErrorPage(
+        "WR-1925",
+        "hospital could not answer",
+        "Something went wrong inside the hospital that is no refusal: a full disk, a damaged file, a bug. What it was "
+        "stays there.",
+        "At the hospital: faults.log in its home folder says what happened. At the coordinator: ask its people.",
     ),
     ErrorPage(
         "WR-1931",

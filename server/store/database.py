@@ -98,6 +98,8 @@ class Database:
         self._engine = engine
         self.clock = clock
         self._mine = threading.local()
+        postgresql = engine.dialect.name == "postgresql"  # SQLite reads at one moment by itself
+        self._snapshot = {"isolation_level": "REPEATABLE READ"} if postgresql else {}
 
     def close(self) -> None:
         """Give all connections back."""
@@ -109,30 +111,39 @@ class Database:
 
         Raises:
             WardroundError: WR-1915, the database cannot be reached or refuses.
+            RuntimeError: This thread is inside a transaction that only reads (a bug).
         """
-        outer: Connection | None = getattr(self._mine, "connection", None)
+        outer: Connection | None = getattr(self._mine, "writer", None)
         if outer is not None:
             yield outer
             return
+        if getattr(self._mine, "reader", None) is not None:
+            raise RuntimeError("a transaction that reads cannot begin to write")
         with refusals(), self._engine.connect() as plain:
             connection = plain.execution_options(**{WRITES: True})
             with connection.begin():
                 connection.execute(update(tables.writes).values(count=tables.writes.c.count + 1))
-                self._mine.connection = connection
+                self._mine.writer = connection
                 try:
                     yield connection
                 finally:
-                    self._mine.connection = None
+                    self._mine.writer = None
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
-        """A transaction that reads; inside one that writes it sees what that has written."""
-        outer: Connection | None = getattr(self._mine, "connection", None)
+        """A transaction that reads, all at one moment; inside another one of this thread it joins that."""
+        outer: Connection | None = getattr(self._mine, "writer", None) or getattr(self._mine, "reader", None)
         if outer is not None:
             yield outer
             return
-        with refusals(), self._engine.connect() as connection, connection.begin():
-            yield connection
+        with refusals(), self._engine.connect() as plain:
+            connection = plain.execution_options(**self._snapshot)
+            with connection.begin():
+                self._mine.reader = connection
+                try:
+                    yield connection
+                finally:
+                    self._mine.reader = None
 
     def version(self) -> int:
         """Grows with every transaction that writes, of any process."""

@@ -1,0 +1,138 @@
+"""Sites and studies as plain facts for programs and as tables for people."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from wardround.common.crypto.signing import fingerprint
+from wardround.common.errors import WardroundError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from wardround.common.roster import SignedRoster
+    from wardround.server.store import RunRow, SiteRow, Store
+
+_STYLES: Final = {"member": "green", "revoked": "red", "approved": "green", "rejected": "red", "withdrawn": "red"}
+
+
+def day(moment: int | None) -> str:
+    """A moment as people read it, UTC."""
+    return "" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
+
+
+def site_facts(store: Store) -> list[dict[str, Any]]:
+    """Every site with its valid certificates and its open invite."""
+    return [_site_facts(store, row) for row in store.sites()]
+
+
+def _site_facts(store: Store, row: SiteRow) -> dict[str, Any]:
+    now = store.clock()
+    invites = [invite for invite in store.invites() if invite.site == row.name and invite.open(now)]
+    return {
+        "site": row.name,
+        "label": row.label,
+        "state": row.state,
+        "fingerprint": row.identity and fingerprint(bytes.fromhex(row.identity)),
+        "joined_at": row.joined_at,
+        "revoked_at": row.revoked_at,
+        "reason": row.reason,
+        "certificates": [
+            {"hash": found.hash, "until": found.until} for found in store.certificates(row.name) if found.valid(now)
+        ],
+        "invited_until": invites[-1].until if invites else None,
+        "heard_at": row.heard_at,
+        "release": row.release,
+        "roster": row.roster,
+        "report": row.report and row.report.model_dump(mode="json"),
+    }
+
+
+def study_facts(store: Store) -> list[dict[str, Any]]:
+    """Every study with the newest decision of each of its sites, and its runs."""
+    runs = store.runs()
+    return [
+        {
+            "study": row.id,
+            "name": row.name,
+            "title": row.title,
+            "by": row.by,
+            "why": row.why,
+            "proposed_at": row.proposed_at,
+            "sites": dict.fromkeys(row.sites)
+            | {
+                found.site: {
+                    "verdict": found.verdict,
+                    "by": found.by,
+                    "second": found.second,
+                    "reason": found.reason,
+                    "at": found.decided_at,
+                }
+                for found in store.decisions(row.id)
+            },
+            "runs": [run_facts(run) for run in runs if run.study == row.id],
+        }
+        for row in store.studies()
+    ]
+
+
+def run_facts(row: RunRow) -> dict[str, Any]:
+    """A run."""
+    return asdict(row)
+
+
+def show_sites(facts: list[dict[str, Any]], roster: SignedRoster | None) -> None:
+    """A table of sites."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    title = "No roster yet" if roster is None else f"Roster {roster.roster.version}: {roster.roster.fingerprint}"
+    table = Table("site", "hospital", "state", "key", "certificate until", "last heard", "agent", title=Text(title))
+    for row in facts:
+        report = row["report"] or {}
+        until = max((item["until"] for item in row["certificates"]), default=None)
+        agent = " ".join(filter(None, (row["release"], report.get("state"), report.get("reason"))))
+        cells = (row["site"], row["label"], row["state"], row["fingerprint"] or "", day(until), day(row["heard_at"]))
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in (*cells, agent)))
+    Console().print(table)
+
+
+def show_studies(facts: list[dict[str, Any]]) -> None:
+    """A table of studies for each with its decisions and runs."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console()
+    if not facts:
+        console.print("No study was proposed yet: wardround coordinator propose STUDY --by NAME", markup=False)
+    for row in facts:
+        console.print(f"{row['name']}  {row['study']}", style="bold", markup=False)
+        console.print(f"{row['title']}\nproposed by {row['by']}, {day(row['proposed_at'])}", markup=False)
+        table = Table("site", "decision", "by", "when", "reason")
+        for site, decision in row["sites"].items():
+            found = decision or {"verdict": "none yet", "by": "", "second": None, "at": None, "reason": ""}
+            people = " and ".join(filter(None, (found["by"], found["second"])))
+            cells = (site, found["verdict"], people, day(found["at"]), found["reason"])
+            table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in cells))
+        console.print(table)
+        for run in row["runs"]:
+            console.print(f"run {run['id']}: {run['state']}, round {run['committed']}. {run['words']}", markup=False)
+
+
+def write_answer(path: Path, content: bytes) -> None:
+    """Write a new file for people to pass on; a file that is there is not replaced.
+
+    Raises:
+        WardroundError: WR-1506, it is there already, or cannot be written.
+    """
+    try:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except OSError as error:
+        raise WardroundError("WR-1506", f"{path.name} cannot be written: {error.strerror}.") from error
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
