@@ -12,7 +12,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 ROOT = Path(__file__).resolve().parents[1]
 settings.register_profile("wardround", deadline=None)  # shared machines stall; no test is about time
@@ -22,6 +22,7 @@ NO_DATA = "WARDROUND_DATA is not set"
 NO_GPU = "no GPU on this machine"
 NO_CHROMIUM = "chromium is not installed"
 NO_PDFTOTEXT = "pdftotext is not installed"
+NO_POSTGRESQL = "PostgreSQL is not installed"
 
 
 @pytest.fixture(scope="session")
@@ -50,6 +51,18 @@ def chromium() -> Path:
 def pdftotext() -> Path:
     """The program that reads the text of a PDF."""
     return _program(("pdftotext",), NO_PDFTOTEXT)
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server of this session; each call makes an empty database and gives its URL."""
+    from fakes.postgresql import folder_of_programs, server
+
+    programs = folder_of_programs()
+    if programs is None:
+        pytest.skip(NO_POSTGRESQL)
+    with server(programs) as new_database:
+        yield new_database
 
 
 def _program(names: Iterable[str], reason: str) -> Path:
