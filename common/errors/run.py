@@ -79,6 +79,14 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "Give one of the names, or numbers of sites, that the message lists.",
     ),
     ErrorPage(
+        "WR-1523",
+        "process of a federation on this machine failed",
+        "The demonstration of real processes, or the benchmark of them, started coordinator and hospitals here, and one "
+        "of them ended by itself, or what it should do did not come about in time. The message ends with the last line "
+        "that it printed.",
+        "Its whole output is in the folder log of the run; free memory and processors and run it again.",
+    ),
+    ErrorPage(
         "WR-1550",
         "run folder is not complete",
         "A report is made from study.json, settings.json, results.json and cases.csv, and one of them is missing "

@@ -24,6 +24,7 @@ from wardround.common.wire.base import RunContext
 from wardround.common.wire.messages import Trained
 from wardround.common.wire.records import pack, pack_vector, unpack
 from wardround.common.wire.vectors import unpack_vector
+from wardround.server.rounds.committed import Committed
 from wardround.server.rounds.engine import RoundEngine
 
 if TYPE_CHECKING:
@@ -179,7 +180,7 @@ def new_engine(model: Vector, sites: int) -> RoundEngine:
         study,
         context=RunContext(study=study.id, run=StudyRunId("bench"), seed=0),
         layout=Layout((Entry("model", model.shape),)),
-        model=model,
+        committed=Committed(study, model),
         samples=dict.fromkeys(names, 1),
         patients={name: PATIENTS + number for number, name in enumerate(names)},
         total=sites,

@@ -6,7 +6,10 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PACKAGES: Final = ("wardround", "cryptography", "flwr", "numpy", "pycryptodome", "ray", "torch")
 
@@ -17,6 +20,23 @@ THREADS: Final = {
     "OMP_WAIT_POLICY": "passive",
 }
 """Environment of every measured process: one thread each, whatever the machine has."""
+
+
+def pin(cores: Sequence[int]) -> None:
+    """Run on these cores alone, this process and those that it starts from now on (Linux; elsewhere nothing happens).
+
+    Args:
+        cores: Of those that the process may use now.
+    """
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on, as ``taskset`` or the system chose them."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def describe_machine() -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A federation of real processes on this machine: coordinator, gateway and agents as hospitals run them."""
