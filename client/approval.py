@@ -1,6 +1,7 @@
 """How a hospital's people decide about a study: what has to hold before they may approve it, and what they sign.
 
-1. Everything that speaks against it is looked for: :func:`objections`. The hospital's policy beats any study.
+1. Everything that may speak against it is looked at (:mod:`wardround.client.studies.checks`): the hospital's policy,
+   ledger and roster beat any study.
 2. A named person approves, and a second one where policy says so. From then on, and not before, the study runs here.
 3. The decision is signed with the site's identity key and waits in the outbox (:mod:`wardround.client.proposals`).
 
@@ -14,19 +15,19 @@ from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
 
-from wardround.client.home import registered
+from wardround.client.data.registry import choose_data
 from wardround.client.identity import accepted_roster
 from wardround.client.proposals import keep_decision
+from wardround.client.studies.checks import checks
 from wardround.common.consortium.studies import Decision
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Sequence
 
-    from wardround.client.home import Home, RegisteredData
+    from wardround.client.home import Home
     from wardround.common.consortium.studies import Proposal, SignedDecision
     from wardround.common.ids import StudyId
-    from wardround.common.study import Study
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +56,14 @@ def approve(home: Home, proposal: Proposal, people: People, *, data: Sequence[st
         now: Seconds since 1970, UTC.
 
     Raises:
-        WardroundError: WR-1919, a person is missing; WR-1920, no or several data sets could be meant; else the first
-            of :func:`objections`. Nothing is approved then.
+        WardroundError: WR-1919, a person is missing; WR-1920, no or several data sets could be meant; WR-1906, this
+            release does not know the study; else the first error that the checks found. Nothing is approved then.
     """
     check_people(home, people)
-    study, chosen = proposal.read_study(), choose_data(home, data)
-    for error in objections(home, study, chosen):
-        raise error
+    study, chosen = proposal.read_study(), choose_data(home.settings, data)
+    for check in checks(home, study, chosen):
+        if check.error is not None:
+            raise check.error
     decision = _decision(home, proposal.study_id, "approved", people, now)
     home.approve(study, [item.name for item in chosen if item.name is not None])
     return keep_decision(home, decision)
@@ -87,74 +89,6 @@ def check_people(home: Home, people: People) -> None:
     """
     if home.policy.approvers > 1 and people.second is None:
         raise WardroundError("WR-1919", f"This site's policy asks for {home.policy.approvers} people to approve.")
-
-
-def choose_data(home: Home, names: Sequence[str]) -> tuple[RegisteredData, ...]:
-    """The data sets that a study is to use.
-
-    Args:
-        home: The hospital's home.
-        names: As people chose; none: the only one.
-
-    Raises:
-        WardroundError: WR-1920, there is none, none of such a name, or more than one to choose from.
-    """
-    found = registered(home.settings, names)
-    if names or len(found) == 1:
-        return found
-    listed = ", ".join(item.name or "one without a name" for item in found)
-    fix = "Say which one the study may use: --data NAME, more than once for several."
-    raise WardroundError("WR-1920", f"{home.site} has {len(found)} data sets: {listed}.", fix=fix)
-
-
-def objections(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[WardroundError]:
-    """Everything that speaks against a study here, found without opening an image.
-
-    Args:
-        home: The hospital's home.
-        study: The study.
-        data: The data sets that it would use.
-
-    Yields:
-        WR-1306, it does not name this site; WR-1702, it names sites that are not in the accepted roster; WR-1712 or
-        WR-1809, the hospital's policy forbids it.
-    """
-    for check in (*_membership(home, study), *_policy(home, study, data)):
-        try:
-            check()
-        except WardroundError as error:
-            yield error
-
-
-def _membership(home: Home, study: Study) -> Iterator[Callable[[], None]]:
-    def named() -> None:
-        if home.site not in study.sites:
-            raise WardroundError("WR-1306", f"{home.site} is not one of the study's training sites.")
-
-    def known() -> None:
-        members = accepted_roster(home).members
-        strangers = [site for site in study.sites if site not in members]
-        if strangers:
-            fix = "Accept the newest roster first (wardround hospital roster), after comparing fingerprints."
-            what = f"The study's sites {', '.join(strangers[:5])} are not in the roster that was accepted here."
-            raise WardroundError("WR-1702", what, fix=fix)
-
-    yield named
-    yield known
-
-
-def _policy(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[Callable[[], None]]:
-    policy, promise, sites = home.policy, study.privacy, len(study.sites)
-    yield lambda: policy.check_mode(study.aggregation.mode)
-    yield lambda: policy.check_model(study.model.name)
-    yield lambda: policy.check_privacy(noisy=promise is not None and promise.noisy)
-    yield lambda: policy.check_epsilon(None if promise is None else promise.promised)
-    if study.private:
-        yield lambda: policy.check_strength(study.secure.strength)
-        yield lambda: policy.check_sites(sites)
-        yield lambda: policy.check_colluding(study.colluding, sites=sites)
-    if all(item.patients is not None for item in data):
-        yield lambda: policy.check_patients(sum(item.patients or 0 for item in data))
 
 
 def _decision(home: Home, study: StudyId, verdict: str, people: People, now: int) -> Decision:

@@ -56,6 +56,7 @@ class RegisteredData(BaseModel):
         manifest_sha256: Of the manifest when it was registered, 64 hex digits; with another one it is not used.
         digest: Of manifest, used rows and all images when it was registered.
         patients: How many it had then.
+        images: How many samples it had then.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -66,6 +67,20 @@ class RegisteredData(BaseModel):
     manifest_sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = None
     digest: Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")] | None = None
     patients: Annotated[int, Field(ge=1)] | None = None
+    images: Annotated[int, Field(ge=1)] | None = None
+
+
+class WorkerSettings(BaseModel):
+    """``[worker]`` in ``hospital.toml``: the process that trains.
+
+    Attributes:
+        memory_mb: Largest address space, MiB; None: as much as the system gives. Of no use with a GPU, whose driver
+            reserves more addresses than it ever uses.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    memory_mb: Annotated[int, Field(ge=256, le=1 << 24)] | None = None
 
 
 class HospitalSettings(BaseModel):
@@ -76,6 +91,7 @@ class HospitalSettings(BaseModel):
         data: Its data sets; a study trains on those that were chosen when it was approved, else on all together.
         device: ``auto``, ``cpu``, ``cuda`` or ``cuda:N``.
         threads: Processor threads for training.
+        worker: The process that trains.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -85,6 +101,7 @@ class HospitalSettings(BaseModel):
     data: tuple[RegisteredData, ...] = ()
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] = 1
+    worker: WorkerSettings = WorkerSettings()
 
     @model_validator(mode="after")
     def _one_name_each(self) -> Self:
@@ -327,9 +344,8 @@ def data_lines(item: RegisteredData) -> list[str]:
         lines.append(f"root = {_toml_string(item.root)}")
     texts = {"name": item.name, "manifest_sha256": item.manifest_sha256, "digest": item.digest}
     lines += [f'{field} = "{value}"' for field, value in texts.items() if value is not None]
-    if item.patients is not None:
-        lines.append(f"patients = {item.patients}")
-    return lines
+    numbers = {"patients": item.patients, "images": item.images}
+    return lines + [f"{field} = {value}" for field, value in numbers.items() if value is not None]
 
 
 def write_atomically(path: Path, content: bytes, mode: int = 0o644) -> None:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import hashlib
 from typing import TYPE_CHECKING, Final
 
-from wardround.client.home import SETTINGS, HospitalSettings, RegisteredData, data_lines, write_atomically
+from wardround.client.home import SETTINGS, HospitalSettings, RegisteredData, data_lines, registered, write_atomically
 from wardround.common.errors import WardroundError
 from wardround.common.study import parse_toml, validated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from wardround.client.data.samples import DataSet
@@ -64,6 +64,7 @@ def register(
         "manifest_sha256": before,
         "digest": data.digest,
         "patients": len(set(data.patients)),
+        "images": len(data.samples),
     }
     item = validated(RegisteredData, fields, "WR-1920", f"the name {called!r}")
     known = next((other for other in home.settings.data if other.name == called), None)
@@ -86,6 +87,24 @@ def unregister(home: Home, name: str) -> None:
         raise WardroundError("WR-1920", f"No data set {name!r} is registered at {home.site}.")
     others = [item for item in home.settings.data if item.name != name]
     _write(home, _without(_text(home), home.settings, name), others)
+
+
+def choose_data(settings: HospitalSettings, names: Sequence[str]) -> tuple[RegisteredData, ...]:
+    """The data sets that a study is to use.
+
+    Args:
+        settings: Of the hospital.
+        names: As people chose; none: the only one.
+
+    Raises:
+        WardroundError: WR-1920, there is none, none of such a name, or more than one to choose from.
+    """
+    found = registered(settings, names)
+    if names or len(found) == 1:
+        return found
+    listed = ", ".join(item.name or "one without a name" for item in found)
+    fix = "Say which one the study may use: --data NAME, more than once for several."
+    raise WardroundError("WR-1920", f"{settings.site} has {len(found)} data sets: {listed}.", fix=fix)
 
 
 def check_unchanged(item: RegisteredData) -> None:

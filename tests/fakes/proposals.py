@@ -43,7 +43,7 @@ def study_of(**fields: Any) -> Study:
         "limits": "Small images.",
         "sites": list(SITES),
         "task": {"kind": "classification", "target": "binary", "labels": ["abnormal"], "dimensions": 2},
-        "input": {"size": [16, 16]},
+        "input": {"size": [32, 32]},
         "model": {"name": "small_cnn"},
         "training": {"rounds": 3, "epochs": 3, "loss": "bce", "optimizer": "sgd", "batch_size": 4},
         "aggregation": {"mode": "private", "weights": "equal", "secure": {"update_rms": 0.01}},

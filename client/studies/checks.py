@@ -1,0 +1,167 @@
+"""What has to hold before people may approve a study here. No image is opened.
+
+Each check says what it looks at and what it found, so that people see what was checked, not only what failed.
+The hospital's policy, its ledger and its accepted roster beat any study.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from wardround.client.data.checks import check_fit
+from wardround.client.data.manifest import load_manifest
+from wardround.client.data.registry import check_unchanged
+from wardround.client.identity import accepted_by, accepted_roster
+from wardround.client.ledger.cost import cost, enforced_epsilon, fits
+from wardround.client.ledger.events import Mechanism
+from wardround.client.ledger.rules import check_allowed, check_noise
+from wardround.common.errors import WardroundError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from wardround.client.home import Home, RegisteredData
+    from wardround.common.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        rule: Stable name: a field of the policy, or ``site``, ``roster``, ``ledger``, ``data``, ``weights``, ``model``.
+        words: What was looked at, what the study has and what is allowed.
+        error: Why the study cannot be approved; None: nothing wrong with this.
+    """
+
+    rule: str
+    words: str
+    error: WardroundError | None = None
+
+
+def checks(home: Home, study: Study, data: Sequence[RegisteredData]) -> tuple[Check, ...]:
+    """All checks of a study.
+
+    Args:
+        home: The hospital's home.
+        study: The study.
+        data: The data sets that it would use.
+
+    Raises:
+        WardroundError: WR-1305, ``policy.toml`` is damaged; WR-1702, no roster was accepted; WR-1811 to WR-1814, the
+            ledger is not usable.
+    """
+    rules = (*_membership(home, study), *_policy(home, study, data), *_work(home, study, data))
+    return tuple(_carried_out(*rule) for rule in rules)
+
+
+Rule = tuple[str, str, "Callable[[], object]"]
+
+
+def _carried_out(rule: str, words: str, check: Callable[[], object]) -> Check:
+    try:
+        check()
+    except WardroundError as error:
+        return Check(rule, words, error)
+    return Check(rule, words)
+
+
+def _membership(home: Home, study: Study) -> Iterator[Rule]:
+    roster = accepted_roster(home)
+
+    def named() -> None:
+        if home.site not in study.sites:
+            raise WardroundError("WR-1306", f"{home.site} is not one of the study's training sites.")
+
+    def known() -> None:
+        strangers = [site for site in study.sites if site not in roster.members]
+        if strangers:
+            fix = "Accept the newest roster first (wardround hospital roster), after comparing fingerprints."
+            what = f"The study's sites {', '.join(strangers[:5])} are not in the roster that was accepted here."
+            raise WardroundError("WR-1702", what, fix=fix)
+
+    yield "site", f"the study names this hospital ({home.site})", named
+    yield "roster", f"its hospitals are in the roster that {accepted_by(home)} accepted", known
+
+
+def _policy(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[Rule]:
+    policy, promise, sites = home.policy, study.privacy, len(study.sites)
+    epsilon = None if promise is None else promise.promised
+    allowed = "any model" if policy.models is None else " or ".join(policy.models)
+    most = "no limit for one study" if policy.max_epsilon is None else f"{policy.max_epsilon:g} or less"
+    asked = "none" if epsilon is None else f"epsilon {epsilon:g}"
+    mode = study.aggregation.mode
+    yield "modes", f"mode {mode}; allowed: {' or '.join(policy.modes)}", lambda: policy.check_mode(mode)
+    yield "models", f"model {study.model.name}; allowed: {allowed}", lambda: policy.check_model(study.model.name)
+    needed = "not needed" if policy.without_privacy else "needed"
+    noisy = promise is not None and promise.noisy
+    yield "without_privacy", f"promise to patients: {asked}; {needed}", lambda: policy.check_privacy(noisy=noisy)
+    yield "max_epsilon", f"strength of the promise: {asked}; allowed: {most}", lambda: policy.check_epsilon(epsilon)
+    if study.private:
+        strength, k, least = study.secure.strength, study.colluding, policy.least_colluding(sites)
+        words = f"secure sum: {strength}; allowed: {' or '.join(policy.strengths)}"
+        yield "strengths", words, lambda: policy.check_strength(strength)
+        words = f"hospitals in the sum: {sites}; allowed: {policy.min_sites} or more"
+        yield "min_sites", words, lambda: policy.check_sites(sites)
+        words = f"hospitals that may work with the coordinator: {k}; to be withstood: {least} or more"
+        yield "colluding", words, lambda: policy.check_colluding(k, sites=sites)
+    if all(item.patients is not None for item in data):
+        patients = sum(item.patients or 0 for item in data)
+        words = f"patients from here: {patients}; allowed: {policy.min_patients} or more"
+        yield "min_patients", words, lambda: policy.check_patients(patients)
+
+
+def _work(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[Rule]:
+    yield "ledger", "the patients' privacy budget has room for the study", lambda: check_affordable(home, study)
+    for item in data:
+        name = item.name or "the hospital's"
+        yield "data", f"data set {name} has what the study needs", partial(_check_data, item, study)
+    if study.model.freezes and study.model.init is not None:
+        yield "weights", "the file of initial weights is here", lambda: home.weights(study.model.init or "")
+    yield "model", f"model {study.model.name} can be built here", lambda: _check_model(study)
+
+
+def check_affordable(home: Home, study: Study) -> None:
+    """Refuse a study that not even a patient without history can pay for.
+
+    Raises:
+        WardroundError: WR-1807, it costs more than the limit; WR-1808, none is set; WR-1809, it has no noise although
+            there is a limit; WR-1811 to WR-1814, the ledger is not usable.
+    """
+    if study.privacy is None and not home.ledger.exists:
+        return
+    state = home.ledger.state()
+    limit, mechanism = check_allowed(state), mechanism_of(study)
+    check_noise(mechanism, limit)
+    alone = cost(mechanism, steps_of(study), state.orders).reshape(1, -1)
+    if not fits(alone, limit, state.lost, state.orders):
+        needed = enforced_epsilon(alone, limit, state.lost, state.orders)
+        what = f"The study takes epsilon {needed:.3g} of each patient, and the limit is {limit.number:g}."
+        raise WardroundError("WR-1807", what)
+
+
+def mechanism_of(study: Study) -> Mechanism | None:
+    """One step of a study, as the ledger knows it; None: no noise."""
+    promise = study.privacy
+    if promise is None or not promise.noisy:
+        return None
+    return Mechanism(rate=promise.step.rate, multiplier=promise.step.multiplier)
+
+
+def steps_of(study: Study) -> int:
+    """Steps of a whole study that are paid for."""
+    return study.training.rounds * (1 if study.privacy is None else study.privacy.local_steps)
+
+
+def _check_data(item: RegisteredData, study: Study) -> None:
+    check_unchanged(item)
+    check_fit(load_manifest(item.manifest), study)
+
+
+def _check_model(study: Study) -> None:
+    from wardround.client.studies.leaving import leaving
+    from wardround.client.studies.work import layout_of
+
+    leaving(study, layout_of(study))

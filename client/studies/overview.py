@@ -1,0 +1,230 @@
+"""All that a study asks of this hospital, as data: what ``hospital approve`` shows, and prints with ``--json``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from wardround.client.data.registry import choose_data
+from wardround.client.identity import accepted_by, accepted_roster
+from wardround.client.ledger.accounts import Accounts, accounts
+from wardround.client.ledger.cost import cost, enforced_epsilon
+from wardround.client.studies.checks import Check, checks, mechanism_of, steps_of
+from wardround.client.studies.leaving import FLOAT32_BYTES, Leaving, bytes_a_round, leaving
+from wardround.client.studies.work import Work, layout_of, work_of
+from wardround.common.errors import WardroundError
+from wardround.common.privacy.witness import INFINITE, Bound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wardround.client.home import Home, RegisteredData
+    from wardround.client.statement.statement import Statement
+    from wardround.common.consortium.studies import Proposal
+    from wardround.common.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class Partner:
+    """A hospital of the study.
+
+    Attributes:
+        site: Its name.
+        label: What people call it; None: it is not in the accepted roster.
+        fingerprint: Of its identity key.
+        here: Whether it is this hospital.
+    """
+
+    site: str
+    label: str | None
+    fingerprint: str | None
+    here: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """What the study does to the privacy budget of this hospital's patients; epsilons as the ledger enforces them.
+
+    Attributes:
+        accounts: The ledger as it is.
+        study: Epsilon that the study takes of a patient without history; inf: it has no noise.
+        after: Of the most burdened patient of all, when the study is reserved on top of everything.
+    """
+
+    accounts: Accounts
+    study: float
+    after: float
+
+    @property
+    def limit(self) -> float | None:
+        """Epsilon of the limit; None: none is set."""
+        return None if self.accounts.limit is None else self.accounts.limit.limit.number
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``: infinite numbers are the text ``infinite``."""
+        known = self.accounts.as_json()
+        return {
+            **{name: known[name] for name in ("limit", "delta", "spent", "committed", "left")},
+            "study": _finite(self.study),
+            "after": _finite(self.after),
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """What travels.
+
+    Attributes:
+        values: Numbers of the model that are trained, and travel.
+        up: Most bytes that leave in a round that succeeds at once.
+        down: Bytes of the model that arrive in a round.
+    """
+
+    values: int
+    up: int
+    down: int
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A study before people decide.
+
+    Attributes:
+        proposal: Who asks, and what for.
+        study: The study.
+        data: The data sets that it would use.
+        checks: What was looked at.
+        partners: All its hospitals.
+        roster: Version and fingerprint of the accepted roster, and who accepted it.
+        statement: What patients are promised; None: the model cannot be built.
+        messages: What leaves; empty: the model cannot be built.
+        size: Of what travels; None likewise.
+        work: How long it takes; None likewise, or it was not asked for.
+        budget: What it costs the patients; None: this hospital has no ledger.
+        approvers: People whom the policy asks for.
+    """
+
+    proposal: Proposal
+    study: Study
+    data: tuple[RegisteredData, ...]
+    checks: tuple[Check, ...]
+    partners: tuple[Partner, ...]
+    roster: tuple[int, str, str]
+    statement: Statement | None
+    messages: tuple[Leaving, ...]
+    size: Size | None
+    work: Work | None
+    budget: Budget | None
+    approvers: int
+
+    @property
+    def approvable(self) -> bool:
+        """Whether nothing speaks against it."""
+        return all(check.error is None for check in self.checks)
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        version, fingerprint, by = self.roster
+        return {
+            "study": self.study.id,
+            "plan": self.study.model_dump(mode="json", by_alias=True),
+            "proposal": self.proposal.model_dump(mode="json", by_alias=True, exclude={"study"}),
+            "data": [item.model_dump(mode="json") for item in self.data],
+            "leaves": [message.as_json() for message in self.messages],
+            "size": None if self.size is None else _fields(self.size),
+            "work": None if self.work is None else {**_fields(self.work), "seconds": self.work.seconds},
+            "statement": None if self.statement is None else self.statement.model_dump(mode="json", by_alias=True),
+            "ledger": None if self.budget is None else self.budget.as_json(),
+            "hospitals": [_fields(partner) for partner in self.partners],
+            "roster": {"version": version, "fingerprint": fingerprint, "accepted_by": by},
+            "checks": [_check_json(check) for check in self.checks],
+            "approvers": self.approvers,
+            "approvable": self.approvable,
+        }
+
+
+def overview(home: Home, proposal: Proposal, names: Sequence[str] = (), *, measure: bool = True) -> Overview:
+    """What a study asks for. Nothing is decided, and no image is opened.
+
+    Args:
+        home: The hospital's home.
+        proposal: The study, as it was proposed.
+        names: Of the data sets that it would use; none: the only one that is registered.
+        measure: Whether to measure how long an image takes.
+
+    Raises:
+        WardroundError: WR-1906, this release does not know the study; WR-1702, no roster was accepted; WR-1305;
+            WR-1811 to WR-1814.
+    """
+    study = proposal.read_study()
+    data, missing = _data(home, names)
+    found, roster = (*checks(home, study, data), *missing), accepted_roster(home)
+    built = all(check.error is None for check in found if check.rule == "model")
+    layout = layout_of(study) if built else None
+    messages = () if layout is None else leaving(study, layout)
+    values = 0 if layout is None else layout.size
+    return Overview(
+        proposal,
+        study,
+        data,
+        found,
+        tuple(_partner(home, site) for site in study.sites),
+        (roster.version, roster.fingerprint, accepted_by(home)),
+        _statement(study, values) if built else None,
+        messages,
+        Size(values, bytes_a_round(messages), values * FLOAT32_BYTES) if built else None,
+        work_of(study, data, home.settings) if built and measure else None,
+        _budget(home, study) if home.ledger.exists else None,
+        home.policy.approvers,
+    )
+
+
+def _data(home: Home, names: Sequence[str]) -> tuple[tuple[RegisteredData, ...], tuple[Check, ...]]:
+    """The data sets, or why it cannot be said which."""
+    try:
+        return choose_data(home.settings, names), ()
+    except WardroundError as error:
+        return (), (Check("data", "which data set the study may use", error),)
+
+
+def _partner(home: Home, site: str) -> Partner:
+    members = {str(name): member for name, member in accepted_roster(home).members.items()}
+    if (member := members.get(site)) is None:
+        return Partner(site, None, None, site == home.site)
+    return Partner(site, member.label, member.fingerprint, site == home.site)
+
+
+def _statement(study: Study, values: int) -> Statement:
+    """Without a promise, the model need not be one that can be trained patient by patient."""
+    from wardround.client.statement.facts import ModelFacts
+    from wardround.client.statement.statement import statement
+
+    return statement(study, ModelFacts(values, ()) if study.privacy is None else None)
+
+
+def _budget(home: Home, study: Study) -> Budget:
+    state = home.ledger.state()
+    known = accounts(state)
+    limited = state.limit is not None and math.isfinite(state.limit.number)
+    at = state.limit if state.limit is not None and limited else Bound(epsilon=1.0, delta=known.delta)
+    added = cost(mechanism_of(study), steps_of(study), state.orders)
+    alone = enforced_epsilon(added.reshape(1, -1), at, None, state.orders)
+    totals = state.totals(lambda run: run.committed_steps)
+    together = totals + added if len(totals) else added.reshape(1, -1)
+    return Budget(known, alone, enforced_epsilon(together, at, state.lost, state.orders))
+
+
+def _check_json(check: Check) -> dict[str, Any]:
+    found: dict[str, Any] = {"rule": check.rule, "words": check.words, "holds": check.error is None, "error": None}
+    if check.error is not None:
+        found["error"] = {"code": check.error.code, "what": check.error.what, "fix": check.error.fix}
+    return found
+
+
+def _fields(row: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the frozen rows above
+    return {name: getattr(row, name) for name in row.__slots__}
+
+
+def _finite(value: float) -> float | str:
+    return INFINITE if math.isinf(value) else value
