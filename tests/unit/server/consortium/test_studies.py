@@ -1,0 +1,174 @@
+"""Proposals are the authority's, decisions are the sites' own, and the newest one counts."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+from fakes.joining import DAY, NOW, Hospital
+from fakes.run_folder import classification_study
+
+from wardround.common.consortium.studies import Decision, SignedDecision
+from wardround.common.crypto.signing import SigningKey
+from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId, StudyId
+from wardround.common.privacy.witness import Head, SignedHead, fresh_heads
+from wardround.server.consortium import Consortium, create_consortium
+from wardround.server.consortium.requests import COORDINATOR
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+STUDY = classification_study()
+SITES = {name: Hospital(name) for name in (*STUDY.sites, "other")}
+FIRST = SITES[STUDY.sites[0]]
+NONCE = "ab" * 32
+
+
+@pytest.fixture
+def consortium(tmp_path: Path) -> Iterator[Consortium]:
+    """All sites of the study and one more are members."""
+    with create_consortium(tmp_path / "wards", "wards", "localhost:443", now=NOW) as made:
+        for site in SITES.values():
+            site.join(made)
+        yield made
+
+
+@pytest.fixture
+def asked(consortium: Consortium) -> Consortium:
+    """The study is proposed."""
+    consortium.propose(STUDY, "A. Person, ward 3", "to learn", now=NOW)
+    return consortium
+
+
+def decision(verdict: str = "approved", at: int = NOW, key: SigningKey | None = None, **changed: str) -> SignedDecision:
+    known = {"consortium": "wards", "site": FIRST.site, "study": STUDY.id, "by": "B. Person"}
+    return SignedDecision.sign(
+        Decision.model_validate({**known, "verdict": verdict, "at": at, **changed}), key or FIRST.identity
+    )
+
+
+def test_a_study_is_proposed_once_under_the_authoritys_signature(consortium: Consortium) -> None:
+    signed = consortium.propose(STUDY, "A. Person", "to learn", now=NOW)
+    proposal = signed.verified(consortium.authority.public.hex())
+    assert (proposal.by, proposal.why, proposal.at, proposal.consortium) == ("A. Person", "to learn", NOW, "wards")
+    assert proposal.read_study().id == STUDY.id
+    (row,) = consortium.store.studies()
+    assert (row.id, row.sites, row.signed) == (STUDY.id, STUDY.sites, signed)
+    assert consortium.proposals_for(FIRST.name) == (signed,)
+    assert consortium.proposals_for(SiteId("other")) == ()
+    with pytest.raises(WardroundError, match="WR-1932"):
+        consortium.propose(STUDY, "A. Person", now=NOW)
+    assert len(consortium.store.studies()) == 1
+
+
+@pytest.mark.parametrize(("by", "why"), [("", ""), ("x" * 101, ""), ("two\nlines", ""), ("A", "x" * 2001)])
+def test_words_that_hospitals_could_not_read_are_refused(consortium: Consortium, by: str, why: str) -> None:
+    with pytest.raises(WardroundError, match="WR-1931"):
+        consortium.propose(STUDY, by, why, now=NOW)
+    assert consortium.store.studies() == ()
+
+
+def test_a_study_names_sites_that_are_there(consortium: Consortium) -> None:
+    consortium.revoke(FIRST.site, "", now=NOW)
+    with pytest.raises(WardroundError, match="WR-1921"):
+        consortium.propose(STUDY, "A. Person", now=NOW)
+    strange = STUDY.model_copy(update={"sites": ("nobody", *STUDY.sites[1:])})
+    with pytest.raises(WardroundError, match="WR-1921"):
+        consortium.propose(strange, "A. Person", now=NOW)
+
+
+def test_a_decision_counts_under_the_sites_key(asked: Consortium) -> None:
+    assert asked.decide(FIRST.name, decision(), now=NOW)
+    assert asked.approvals(STUDY.id) == (FIRST.site,)
+    (row,) = asked.store.decisions(STUDY.id)
+    assert (row.verdict, row.by, row.decided_at) == ("approved", "B. Person", NOW)
+    assert row.signed.verified(FIRST.identity.public.hex()).study == STUDY.id
+
+
+@pytest.mark.parametrize(
+    ("signed", "code"),
+    [
+        (decision(key=SITES["other"].identity), "WR-1903"),
+        (decision(key=SigningKey.generate(os.urandom)), "WR-1903"),
+        (decision().model_copy(update={"content": decision().content.replace("approved", "rejected")}), "WR-1903"),
+        (decision(site="other"), "WR-1909"),
+        (decision(consortium="others"), "WR-1909"),
+        (decision(study="sha256:" + "0" * 64), "WR-1913"),
+        (decision(at=NOW + 3 * DAY), "WR-1902"),
+    ],
+    ids=["another site", "a stranger", "changed", "for another", "elsewhere", "unknown study", "tomorrow"],
+)
+def test_a_decision_that_is_not_the_sites_own_is_refused(asked: Consortium, signed: SignedDecision, code: str) -> None:
+    with pytest.raises(WardroundError, match=code):
+        asked.decide(FIRST.name, signed, now=NOW)
+    assert asked.store.decisions(STUDY.id) == ()
+    assert asked.decide(FIRST.name, decision(), now=NOW)
+
+
+def test_a_site_that_is_not_asked_does_not_decide(asked: Consortium) -> None:
+    other = SITES["other"]
+    with pytest.raises(WardroundError, match="WR-1909"):
+        asked.decide(other.name, decision(site="other", key=other.identity), now=NOW)
+
+
+def test_the_newest_decision_counts_and_a_replayed_one_changes_nothing(asked: Consortium) -> None:
+    approved, withdrawn = decision(), decision("withdrawn", NOW + 10)
+    assert asked.decide(FIRST.name, approved, now=NOW)
+    assert asked.decide(FIRST.name, withdrawn, now=NOW + 10)
+    assert asked.approvals(STUDY.id) == ()
+    assert not asked.decide(FIRST.name, approved, now=NOW + 20)
+    with pytest.raises(WardroundError, match="WR-1932"):
+        asked.decide(FIRST.name, decision(at=NOW + 5, reason="sent late"), now=NOW + 20)
+    assert asked.approvals(STUDY.id) == ()
+    assert asked.decide(FIRST.name, decision(at=NOW + 30), now=NOW + 30)
+    assert asked.approvals(STUDY.id) == (FIRST.site,)
+    assert [row.verdict for row in asked.store.decision_history(STUDY.id)] == ["approved", "withdrawn", "approved"]
+
+
+def test_the_approval_of_a_revoked_site_does_not_count(asked: Consortium) -> None:
+    asked.decide(FIRST.name, decision(), now=NOW)
+    asked.revoke(FIRST.site, "", now=NOW)
+    assert asked.approvals(STUDY.id) == ()
+    with pytest.raises(WardroundError, match="WR-1921"):
+        asked.decide(FIRST.name, decision("withdrawn", NOW + 1), now=NOW + 1)
+
+
+def test_a_run_needs_a_proposed_study(consortium: Consortium) -> None:
+    assert consortium.store.study(StudyId(STUDY.id)) is None
+    assert consortium.approvals(StudyId(STUDY.id)) == ()
+
+
+def head(site: Hospital, sequence: int) -> SignedHead:
+    place = Head(
+        site=site.name,
+        incarnation="0" * 32,
+        sequence=sequence,
+        digest="1" * 64,
+        committed="2" * 64,
+        ceiling=None,
+    )
+    return SignedHead.sign(place, NONCE, site.identity)
+
+
+def test_the_coordinator_is_a_witness_of_ledgers(consortium: Consortium) -> None:
+    keys = {COORDINATOR: consortium.authority.public}
+
+    def asked_for(kept: SignedHead | None) -> SignedHead | None:
+        answer = consortium.witness(FIRST.name, kept, NONCE)
+        return fresh_heads([answer], site=FIRST.name, nonce=NONCE, keys=keys)[0]
+
+    assert asked_for(None) is None
+    assert asked_for(head(FIRST, 3)) is None
+    assert asked_for(None) == head(FIRST, 3)
+    assert asked_for(head(FIRST, 2)) == head(FIRST, 3)
+    assert asked_for(None) == head(FIRST, 3)  # an older head does not replace a newer one
+    other = SITES["other"]
+    with pytest.raises(WardroundError, match="WR-1909"):
+        consortium.witness(FIRST.name, head(other, 9), NONCE)
+    forged = head(FIRST, 9).model_copy(update={"signature": head(FIRST, 8).signature})
+    with pytest.raises(WardroundError, match="WR-1816"):
+        consortium.witness(FIRST.name, forged, NONCE)
+    assert asked_for(None) == head(FIRST, 3)
