@@ -64,20 +64,23 @@ class Leaving:
         return asdict(self)
 
 
-def leaving(study: Study, layout: Layout) -> tuple[Leaving, ...]:
+def leaving(study: Study, layout: Layout, *, scored: bool = False) -> tuple[Leaving, ...]:
     """Everything that a study makes leave, in the order in which it does.
 
     Args:
         study: The study.
         layout: Of its model.
+        scored: Whether the site's policy lets a coordinator have models scored here in studies that are private or
+            make a promise; in others it always may.
 
     Raises:
         WardroundError: WR-1002 or WR-1805, no secure sum can be made of the study.
     """
     hello = _message("query.hello", "start", HelloReply)
-    if study.private:
-        return (hello, *_private(study, layout))
-    return (hello, *(_noisy(layout) if study.privacy is not None else _open(layout)))
+    if not study.private and study.privacy is None:
+        return (hello, *_open(layout))
+    scores = (_message("evaluate.score", "end", Scored),) if scored else ()
+    return (hello, *(_private(study, layout) if study.private else _noisy(layout)), *scores)
 
 
 def bytes_a_round(messages: tuple[Leaving, ...]) -> int:

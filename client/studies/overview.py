@@ -162,7 +162,7 @@ def overview(home: Home, proposal: Proposal, names: Sequence[str] = (), *, measu
     found, roster = (*checks(home, study, data), *missing), accepted_roster(home)
     built = all(check.error is None for check in found if check.rule == "model")
     layout = layout_of(study) if built else None
-    messages = () if layout is None else leaving(study, layout)
+    messages = () if layout is None else leaving(study, layout, scored=home.policy.score_models)
     values = 0 if layout is None else layout.size
     return Overview(
         proposal,
