@@ -44,6 +44,15 @@ def _hospital(home: str, settings: tuple[int, int] | None) -> Hospital:  # noqa:
     return Hospital(Home(Path(home)), _models)
 
 
+def resident(home: str) -> Hospital:
+    """The hospital of a home folder as it stays in memory between messages.
+
+    Raises:
+        WardroundError: WR-1305, its settings are damaged; WR-1601, it has not the processor that they ask for.
+    """
+    return _hospital(home, _settings_version(home))
+
+
 def _settings_version(home: str) -> tuple[int, int] | None:
     """Changes when the hospital's settings file is written anew: nothing resident is trusted then."""
     try:
@@ -60,8 +69,7 @@ def _answering(step: Callable[[Hospital, RecordDict], RecordDict]) -> Callable[[
     def handler(message: Message, context: Context) -> Message:
         home = str(context.node_config[HOME_KEY])
         try:
-            hospital = _hospital(home, _settings_version(home))
-            return Message(step(hospital, message.content), reply_to=message)
+            return Message(step(resident(home), message.content), reply_to=message)
         except WardroundError as error:
             return Message(Error(REFUSED, f"{error.code}: {error.what}"), reply_to=message)
         except Exception as error:  # its text must not leave: Flower would send it

@@ -74,13 +74,13 @@ class WorkerSettings(BaseModel):
     """``[worker]`` in ``hospital.toml``: the process that trains.
 
     Attributes:
-        memory_mb: Largest address space, MiB; None: as much as the system gives. Of no use with a GPU, whose driver
-            reserves more addresses than it ever uses.
+        memory_mb: Largest address space, MiB; None: as much as the system gives. The libraries alone need a third of
+            the smallest value. Of no use with a GPU, whose driver reserves more addresses than it ever uses.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    memory_mb: Annotated[int, Field(ge=256, le=1 << 24)] | None = None
+    memory_mb: Annotated[int, Field(ge=2048, le=1 << 24)] | None = None
 
 
 class HospitalSettings(BaseModel):
