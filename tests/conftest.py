@@ -23,6 +23,7 @@ NO_GPU = "no GPU on this machine"
 NO_CHROMIUM = "chromium is not installed"
 NO_PDFTOTEXT = "pdftotext is not installed"
 NO_POSTGRESQL = "PostgreSQL is not installed"
+NO_SYSTEMD = "systemd-analyze is not installed"
 
 
 @pytest.fixture(scope="session")

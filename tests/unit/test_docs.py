@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shlex
 import shutil
 import subprocess
 import sys
@@ -11,14 +10,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import pytest
-import typer
+from fakes.command_lines import commands_of, parse
 
 from wardround.common.errors import REGISTRY
 from wardround.common.study import Study
 from wardround.simulations.scenario import scenario_names
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
 FOLDERS = ("common", "server", "client", "simulations")
@@ -29,47 +27,20 @@ def _pages(root: Path) -> list[Path]:
     return sorted([*root.glob("*.md"), *(root / "deploy" / "docs").rglob("*.md")])
 
 
-def _shell_lines(text: str) -> Iterator[list[str]]:
-    """The words of every command in the page's ``bash`` blocks, comments left out."""
-    for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
-        for line in block.replace("\\\n", " ").splitlines():
-            words = shlex.split(line, comments=True)
-            if words:
-                yield words
-
-
 def _commands(root: Path, program: str) -> list[list[str]]:
-    lines = (words for page in _pages(root) for words in _shell_lines(page.read_text(encoding="utf-8")))
-    return [words[1:] for words in lines if words[0].rsplit("/", 1)[-1] == program]
-
-
-def _parse(words: list[str]) -> None:
-    """Parse a command line as the program would, without running it.
-
-    Raises:
-        click.UsageError: The program would refuse it.
-    """
-    from wardround.simulations.cli import app
-
-    command: click.Command = typer.main.get_command(app)
-    context = click.Context(command, info_name="wardround")
-    while isinstance(command, click.Group):
-        name, found, words = command.resolve_command(context, words)
-        assert found is not None
-        command, context = found, click.Context(found, parent=context, info_name=name)
-    command.make_context(context.info_name, list(words), parent=context.parent)
+    return [words for page in _pages(root) for words in commands_of(page, program)]
 
 
 def test_every_command_in_the_docs_is_one_the_program_takes(root: Path) -> None:
     commands = _commands(root, "wardround")
     assert len(commands) >= 5
     for words in commands:
-        _parse(words)
+        parse(words)
 
 
 @pytest.mark.parametrize("line", ["simulate phantom-cxr --seeds 2", "report runs/first", "demo --json"])
 def test_true_commands_parse(line: str) -> None:
-    _parse(line.split())
+    parse(line.split())
 
 
 @pytest.mark.parametrize(
@@ -78,7 +49,7 @@ def test_true_commands_parse(line: str) -> None:
 )
 def test_false_commands_do_not(line: str) -> None:
     with pytest.raises(click.UsageError):
-        _parse(line.split())
+        parse(line.split())
 
 
 def test_every_make_target_in_the_docs_exists(root: Path) -> None:

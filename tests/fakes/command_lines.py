@@ -1,0 +1,53 @@
+"""Command lines in documents, parsed as the program would parse them, without running anything."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Final
+
+import click
+import pytest
+import typer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+VARIABLES: Final = {"WARDROUND_HOME": "home", "WARDROUND_COORDINATOR": "coordinator"}
+
+
+def shell_lines(text: str) -> Iterator[list[str]]:
+    """The words of every command in the page's ``bash`` blocks, comments left out."""
+    for block in re.findall(r"^```bash\n(.*?)^```", text, flags=re.DOTALL | re.MULTILINE):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = shlex.split(line, comments=True)
+            if words:
+                yield words
+
+
+def commands_of(page: Path, program: str) -> list[list[str]]:
+    """What a page gives to a program, in ``bash`` blocks."""
+    lines = shell_lines(page.read_text(encoding="utf-8"))
+    return [words[1:] for words in lines if words[0].rsplit("/", 1)[-1] == program]
+
+
+def parse(words: Sequence[str]) -> None:
+    """Parse a command line as the program would, without running it, where the variables of both handbooks are set.
+
+    Raises:
+        click.UsageError: The program would refuse it.
+    """
+    from wardround.simulations.cli import app
+
+    rest = list(words)
+    command: click.Command = typer.main.get_command(app)
+    context = click.Context(command, info_name="wardround")
+    with pytest.MonkeyPatch.context() as surroundings:
+        for name, value in VARIABLES.items():
+            surroundings.setenv(name, value)
+        while isinstance(command, click.Group):
+            name_found, found, rest = command.resolve_command(context, rest)
+            assert found is not None
+            command, context = found, click.Context(found, parent=context, info_name=name_found)
+        command.make_context(context.info_name, rest, parent=context.parent)
