@@ -25,7 +25,7 @@ class _Table(BaseModel):
 
 
 class DatabaseSettings(_Table):
-    """``[database]``.
+    """Where the database is.
 
     Attributes:
         url: ``postgresql://user@host/name``; empty: the file coordinator.db in the coordinator's folder.
@@ -35,7 +35,7 @@ class DatabaseSettings(_Table):
 
 
 class GatewaySettings(_Table):
-    """``[gateway]``: what one site may ask of the gateway.
+    """What one site may ask of the gateway.
 
     Attributes:
         max_message_mb: Largest message, in 2^20 bytes.
@@ -53,23 +53,24 @@ class GatewaySettings(_Table):
 
 
 class CertificateSettings(_Table):
-    """``[certificates]``.
+    """How long certificates last, and what the gateway's names.
 
     Attributes:
         days: How long a site's certificate is valid.
-        renew_days: A site asks for a new one, and the server's own is renewed, this long before the end.
-        names: Further host names and addresses of the gateway, for the server's certificate.
+        renew_days: The gateway's own certificate, valid for 397 days, is renewed this long before its end.
+        names: Further host names and addresses of the gateway; they are in its next certificate.
     """
 
     days: Annotated[int, Field(ge=1, le=825)] = 90
-    renew_days: Annotated[int, Field(ge=0, le=400)] = 30
+    renew_days: Annotated[int, Field(ge=1, le=300)] = 30
     names: Annotated[tuple[HostName, ...], Field(max_length=100)] = ()
 
 
 class CoordinatorSettings(_Table):
-    """``coordinator.toml``.
+    """The consortium and its gateway.
 
     Attributes:
+        schema: Version of this format.
         name: Of the consortium; it is in every certificate and signed document and never changes.
         address: ``host:port`` under which hospitals reach the gateway.
         listen: ``host:port`` on which the gateway listens.

@@ -17,6 +17,7 @@ from field_reference import field_page
 
 from wardround.client.data.manifest import Manifest
 from wardround.common.study import Study
+from wardround.server.consortium import CoordinatorSettings
 from wardround.simulations.cli import app
 from wardround.simulations.scenario import ScenarioTables
 
@@ -36,6 +37,11 @@ A site manifest is a small TOML file beside a hospital's data. It stays there. [
 one; every field is listed here, and a field that is not listed is refused."""
 
 
+COORDINATOR_INTRODUCTION = """\
+`coordinator.toml` lies in the coordinator's folder; `wardround coordinator init` writes it. A change holds
+from the next start on. Every field is listed here; a field that is not listed is refused, never ignored."""
+
+
 def pages() -> dict[Path, str]:
     """Every generated page by its path below ``deploy/docs``."""
     return {
@@ -43,6 +49,7 @@ def pages() -> dict[Path, str]:
         Path("study.md"): field_page("Study file", STUDY_INTRODUCTION, Study, ()),
         Path("scenario.md"): field_page("Scenario file", SCENARIO_INTRODUCTION, ScenarioTables, ()),
         Path("manifest.md"): field_page("Site manifest", MANIFEST_INTRODUCTION, Manifest, ()),
+        Path("coordinator.md"): field_page("Coordinator's settings", COORDINATOR_INTRODUCTION, CoordinatorSettings, ()),
         Path("cli.md"): command_page(app),
         Path("attacks.md"): attack_page(),
     }
