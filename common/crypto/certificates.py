@@ -1,8 +1,8 @@
 """X.509 certificates of a consortium: its authority, its server, its sites, and whoever holds an invite code.
 
 All keys are ECDSA over P-256, which every TLS 1.3 library takes. A site's certificate names it once, in the URI
-``wardround:<consortium>/<site>`` of its subject alternative names; the common name is for people. Times are seconds
-since 1970; nothing here reads a clock.
+``wardround:<consortium in hex>/<site>`` of its subject alternative names; the common name is for people. Times are
+seconds since 1970; nothing here reads a clock.
 """
 
 from __future__ import annotations
@@ -11,7 +11,6 @@ import hashlib
 from datetime import UTC, datetime
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, unquote
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -88,7 +87,7 @@ def issue_site(
     if not request.is_signature_valid or not isinstance(public, ec.EllipticCurvePublicKey) or not _on_p256(public):
         raise WardroundError("WR-1902", "The certificate request has no P-256 key, or its key did not sign it.")
     builder = _builder(_name(str(site)), authority.subject, public, at, until)
-    name = x509.UniformResourceIdentifier(f"{SCHEME}{quote(consortium, safe='')}/{site}")
+    name = x509.UniformResourceIdentifier(f"{SCHEME}{consortium.encode().hex()}/{site}")
     builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
     return _leaf(builder, authority, ExtendedKeyUsageOID.CLIENT_AUTH).sign(key, hashes.SHA256())
 
@@ -138,7 +137,14 @@ def site_of(certificate: x509.Certificate) -> tuple[str, SiteId]:
     consortium, slash, site = found[0].removeprefix(SCHEME).rpartition("/") if len(found) == 1 else ("", "", "")
     if not (consortium and slash and site):
         raise refusal
-    return unquote(consortium), SiteId(site)
+    return _unhex(consortium), SiteId(site)
+
+
+def _unhex(name: str) -> str:
+    try:
+        return bytes.fromhex(name).decode()
+    except ValueError:
+        raise WardroundError("WR-1905", "The certificate names no site.") from None
 
 
 def certificate_hash(certificate: x509.Certificate) -> str:

@@ -37,8 +37,8 @@ def squares(gradients: Tensor) -> Tensor:
     if rows.dtype not in {torch.float32, torch.float64}:
         rows = rows.float()
     whole = rows.shape[1] // SUMMED * SUMMED
-    norms = torch.linalg.vector_norm(rows[:, :whole].unflatten(1, (whole // SUMMED, SUMMED)), dim=2)
-    rest = torch.linalg.vector_norm(rows[:, whole:], dim=1)
+    norms: Tensor = torch.linalg.vector_norm(rows[:, :whole].view(len(rows), whole // SUMMED, SUMMED), dim=2)
+    rest: Tensor = torch.linalg.vector_norm(rows[:, whole:], dim=1)
     return norms.double().square().sum(1) + rest.double().square()
 
 

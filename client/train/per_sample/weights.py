@@ -79,7 +79,8 @@ def _suits_matrices(gradient: Tensor, weight: Tensor, units: int, rule: Rule) ->
 
 def _by_matrices(inputs: Tensor, gradient: Tensor, weight: Tensor, units: int, rule: Rule) -> Tensor:
     if all(size == 1 for size in weight.shape[2:]):
-        patches = inputs[(..., *(slice(None, None, stride) for stride in rule.stride))].flatten(2)
+        every = tuple(slice(None, None, stride) for stride in (1, 1, *rule.stride))
+        patches = inputs[every].flatten(2)
     else:
         patches = F.unfold(inputs, weight.shape[2:], rule.dilation, rule.padding, rule.stride)
     found = torch.bmm(_positions(gradient.flatten(2), units), _positions(patches, units).transpose(1, 2))

@@ -85,7 +85,7 @@ def test_an_invites_key_is_the_same_on_both_sides_and_nobody_elses() -> None:
 
 
 def test_a_certificate_of_two_sites_names_none() -> None:
-    names = [x509.UniformResourceIdentifier(f"wardround:c/{site}") for site in ("oak", "elm")]
+    names = [x509.UniformResourceIdentifier(f"wardround:63/{site}") for site in ("oak", "elm")]
     own = key()
     name = x509.Name([])
     builder = x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(own.public_key())
