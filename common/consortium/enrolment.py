@@ -16,7 +16,7 @@ import binascii
 import re
 from typing import Annotated, Final, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import BeforeValidator, Field, PlainSerializer, StringConstraints
 
 from wardround.common.consortium.signed import Document, HexBytes, Moment, SignedDocument
 from wardround.common.errors import WardroundError
@@ -29,6 +29,16 @@ _ADDRESS: Final = re.compile(r"^[A-Za-z0-9_.\-\[\]:]{1,253}:[0-9]{1,5}$")
 
 Address = Annotated[str, StringConstraints(pattern=_ADDRESS.pattern)]
 """``host:port`` of a gateway."""
+
+
+def _whole_number(value: object) -> object:
+    return int(value) if isinstance(value, str) and re.fullmatch(r"[0-9]{1,20}", value) else value
+
+
+NodeId = Annotated[
+    int, Field(ge=0, lt=2**64), BeforeValidator(_whole_number), PlainSerializer(str, return_type=str, when_used="json")
+]
+"""Of a Flower node; in JSON a text of digits, because numbers there are exact up to 2^53 only."""
 
 Pem = Annotated[str, StringConstraints(max_length=20_000)]
 
@@ -138,5 +148,5 @@ class Admission(Document):
     address: Address
     certificate: Pem
     certificate_authority: Pem
-    node_id: Annotated[int, Field(ge=0, lt=2**64)]
+    node_id: NodeId
     roster: SignedRoster

@@ -11,7 +11,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field, StringConstraints
 
-from wardround.common.consortium.enrolment import Admission, Pem, SignedEnrolmentRequest
+from wardround.common.consortium.enrolment import Admission, NodeId, Pem, SignedEnrolmentRequest
 from wardround.common.consortium.signed import Document, Moment, Sha256
 from wardround.common.consortium.studies import SignedDecision, SignedProposal
 from wardround.common.ids import StudyRunId
@@ -33,6 +33,9 @@ PROTOCOLS: Final = (1,)
 """Versions of this service that this release speaks: its own and the one before."""
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}$")]
+
+
+EventKind = Literal["work", "roster", "studies", "superlink", "alive"]
 
 
 class Nothing(Document):
@@ -106,7 +109,7 @@ class Welcome(Document):
     protocol: Annotated[int, Field(ge=1, le=1000)]
     consortium: Annotated[str, StringConstraints(max_length=100)]
     site: Name
-    node_id: Annotated[int, Field(ge=0, lt=2**64)]
+    node_id: NodeId
     incarnation: Name
     bundle: Sha256
     roster: Annotated[int, Field(ge=1, lt=2**53)]
@@ -175,4 +178,4 @@ class Event(Document):
             incarnation changed, greet again; ``alive``: nothing happened, sent so that a dead connection is noticed.
     """
 
-    kind: Literal["work", "roster", "studies", "superlink", "alive"]
+    kind: EventKind

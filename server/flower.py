@@ -1,0 +1,468 @@
+"""Flower's private modules at the coordinator; no other file here imports them.
+
+What is used of Flower 1.41: its Control API (register nodes, start runs), its Runtime API (what a ServerApp's process
+speaks), its Fleet messages, the bundle that a run is started with, and its command ``flower-superlink``, which this
+module is when it is run as a program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from flwr.app import Context, Error, Message, Metadata, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
+from flwr.common.serde import context_from_proto, message_to_proto, run_from_proto
+from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
+from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest, StopRunRequest, UnregisterNodeRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
+from flwr.proto.node_pb2 import Node
+from flwr.proto.runtime_pb2 import (
+    AcquireTaskRequest,
+    GetNodesRequest,
+    PullAppMessagesRequest,
+    PullTaskInputRequest,
+    PushAppMessagesRequest,
+    PushTaskOutputRequest,
+    SendTaskHeartbeatRequest,
+)
+from flwr.serverapp import Grid
+from flwr.supercore.constant import TaskType
+from flwr.supercore.control.control_http_client import ControlHttpClient
+from flwr.supercore.inflatable.inflatable_object import (
+    get_all_nested_objects,
+    get_object_tree,
+    iterate_object_tree,
+    no_object_id_recompute,
+)
+from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
+from flwr.supercore.interceptors import (
+    RuntimeTokenHttpInterceptor,
+    RuntimeVersionHttpInterceptor,
+    SuperExecAuthHttpInterceptor,
+)
+from flwr.supercore.runtime import RuntimeHttpClient
+from google.protobuf.message import DecodeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from flwr.supercore.run import Run
+
+SUPERLINK_NODE: Final = 1
+"""Flower's node id of every server."""
+
+TTL_SECONDS: Final = 30 * 86_400.0
+"""How long a message waits for its reply at most: slow sites are not cut off, silent ones are noticed by heartbeat."""
+
+PATIENCE_SECONDS: Final = 1.0
+"""How long :meth:`RuntimeGrid.pull_messages` waits for a reply before it looks for silent nodes and returns."""
+
+_BEAT_SECONDS: Final = 20.0
+"""Flower takes a task without a heartbeat for 60 seconds for dead."""
+
+_LOST: Final = 1399
+"""Flower error code of a reply that was announced and whose objects are gone."""
+
+_PROJECT: Final = b"""[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+
+[project]
+name = "wardround"
+version = "1"
+license = "Apache-2.0"
+
+[tool.flwr.app]
+publisher = "wardround"
+
+[tool.flwr.app.components]
+serverapp = "wardround.server.app:app"
+clientapp = "wardround.client.app:app"
+
+[tool.flwr.app.config]
+"""
+
+FLEET_CALLS: Final[Mapping[str, Any]] = {
+    "SendNodeHeartbeat": heartbeat_pb2.SendNodeHeartbeatRequest,
+    "DeactivateNode": fleet_pb2.DeactivateNodeRequest,
+    "PullMessages": fleet_pb2.PullMessagesRequest,
+    "PullObject": message_pb2.PullObjectRequest,
+    "ConfirmMessageReceived": message_pb2.ConfirmMessageReceivedRequest,
+    "PushMessages": fleet_pb2.PushMessagesRequest,
+    "PushObject": message_pb2.PushObjectRequest,
+    "GetRun": run_pb2.GetRunRequest,
+}
+"""Calls of the Fleet API that an agent needs. Not among them: registration, activation (a heartbeat does it), and
+GetFab, because no site runs a bundle."""
+
+FLEET_PREFIX: Final = "/flwr.proto.Fleet/"
+NODE_KEY_HEADER: Final = "flwr-public-key-bin"
+NODE_HEADERS: Final = (NODE_KEY_HEADER, "flwr-signature-bin", "flwr-timestamp")
+"""Metadata by which the SuperLink knows a node."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetCall:
+    """What a call of the Fleet API says of its caller, and what it touches.
+
+    Attributes:
+        node: Node id that it speaks for.
+        object: The object that it pulls, pushes or confirms; empty: none.
+        session: Of the push that an object belongs to; empty: none.
+        replies: Of PushMessages, each message's source, destination and the message that it answers.
+        objects: Of PushMessages, ids of all objects that are announced.
+        held: Of PullMessages, messages that the node has and has not answered.
+    """
+
+    node: int
+    object: str = ""
+    session: str = ""
+    replies: tuple[tuple[int, int, str], ...] = ()
+    objects: tuple[str, ...] = ()
+    held: frozenset[str] = frozenset()
+
+
+def read_fleet_call(name: str, body: bytes) -> FleetCall:
+    """Read the request of one of :data:`FLEET_CALLS`.
+
+    Raises:
+        ValueError: It is malformed.
+    """
+    try:
+        request = FLEET_CALLS[name].FromString(body)
+    except DecodeError as error:
+        raise ValueError("malformed") from error
+    node = request.node_id if name == "DeactivateNode" else request.node.node_id
+    if name == "PushMessages":
+        told = [message.metadata for message in request.messages_list]
+        replies = tuple((each.src_node_id, each.dst_node_id, each.reply_to_message_id) for each in told)
+        objects = tuple(part.object_id for tree in request.message_object_trees for part in iterate_object_tree(tree))
+        return FleetCall(node, replies=replies, objects=objects)
+    if name == "PullMessages":
+        return FleetCall(node, held=frozenset(request.message_ids))
+    if name == "ConfirmMessageReceived":
+        return FleetCall(node, object=request.message_object_id)
+    return FleetCall(node, getattr(request, "object_id", ""), getattr(request, "session_id", ""))
+
+
+def read_offered(answer: bytes) -> dict[str, frozenset[str]]:
+    """The messages in an answer to PullMessages: each one's id and the ids of all its objects."""
+    trees = fleet_pb2.PullMessagesResponse.FromString(answer).message_object_trees
+    return {tree.object_id: frozenset(part.object_id for part in iterate_object_tree(tree)) for tree in trees}
+
+
+def read_expected(answer: bytes) -> tuple[str, frozenset[str]]:
+    """The session in an answer to PushMessages, and the objects that the SuperLink still wants."""
+    response = fleet_pb2.PushMessagesResponse.FromString(answer)
+    return response.session_id, frozenset(response.objects_to_push)
+
+
+def read_stored(answer: bytes) -> bool:
+    """Whether an answer to PushObject says that the object was stored."""
+    return bool(message_pb2.PushObjectResponse.FromString(answer).stored)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A Flower app bundle.
+
+    Attributes:
+        content: The file.
+        sha256: Of the content, hex.
+    """
+
+    content: bytes
+    sha256: str
+
+
+def bundle() -> Bundle:
+    """The bundle that every run is started with: names of installed apps, no code. Each build gives the same bytes."""
+    from flwr.cli.build import build_fab_from_files
+
+    content, _ = build_fab_from_files({"pyproject.toml": _PROJECT})
+    return Bundle(content, sha256(content).hexdigest())
+
+
+class Control:
+    """The SuperLink's Control API, and the part of its Runtime API that hands out tasks.
+
+    Args:
+        address: ``host:port`` on loopback.
+        root: Certificate that the SuperLink's is signed with, PEM.
+        secret: What tells the SuperLink that it is us who asks for tasks.
+    """
+
+    def __init__(self, address: str, root: bytes, secret: bytes) -> None:
+        version = RuntimeVersionHttpInterceptor(component_name="wardround")
+        self._control = ControlHttpClient.from_server_address(address, False, root, interceptors=[version])
+        self._at = address, root
+        self._secret = secret
+
+    def register_node(self, public_key: bytes) -> int:
+        """Register a node by its public key (PEM); its id."""
+        return int(self._control.RegisterNode(RegisterNodeRequest(public_key=public_key)).node_id)
+
+    def unregister_node(self, node: int) -> None:
+        """Take a node out: what waits for it is answered with an error."""
+        self._control.UnregisterNode(UnregisterNodeRequest(node_id=node))
+
+    def start_run(self, of: Bundle) -> int:
+        """Start a Flower run; its id."""
+        fab = fab_pb2.Fab(hash_str=of.sha256, content=of.content)
+        return int(self._control.StartRun(StartRunRequest(fab=fab)).run_id)
+
+    def stop_run(self, run: int) -> None:
+        """End a Flower run."""
+        self._control.StopRun(StopRunRequest(run_id=run))
+
+    def acquire(self) -> tuple[int, str] | None:
+        """Take the next run that nobody works on.
+
+        Returns:
+            The run's id and the token under which a :class:`RuntimeGrid` works on it; None: there is none.
+        """
+        names = RuntimeVersionHttpInterceptor(component_name="SuperExec")
+        ours = SuperExecAuthHttpInterceptor(
+            master_secret=self._secret, protected_methods={"/flwr.proto.Runtime/AcquireTask"}
+        )
+        address, root = self._at
+        with RuntimeHttpClient.from_server_address(address, False, root, interceptors=[names, ours]) as client:
+            answer = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
+        return (int(answer.task.run_id), str(answer.token)) if answer.HasField("task") else None
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._control.close()
+
+
+@dataclass(slots=True)
+class _Arriving:
+    """A reply that was announced; its objects come one by one."""
+
+    shell: message_pb2.Message
+    tree: ObjectTree
+    contents: dict[str, bytes]
+
+
+class RuntimeGrid(Grid):
+    """Flower's Grid over the Runtime API, without pauses: it looks for replies when it is told that there are any.
+
+    A reply is announced before its objects are there. One that is not whole yet is kept aside, so a site on a slow
+    line holds up nobody else; and one reply is fetched for each look, so memory does not grow with the sites.
+
+    Args:
+        address: ``host:port`` of the SuperLink.
+        root: Certificate that the SuperLink's is signed with, PEM.
+        token: Of :meth:`Control.acquire`.
+        pushed: Called with node ids once messages for them lie at the SuperLink, all objects included.
+        patience: Seconds; see :data:`PATIENCE_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        address: str,
+        root: bytes,
+        token: str,
+        pushed: Callable[[Sequence[int]], None],
+        patience: float = PATIENCE_SECONDS,
+    ) -> None:
+        names = RuntimeVersionHttpInterceptor(component_name="flwr-serverapp")
+        ours = RuntimeTokenHttpInterceptor(token=token)
+        self._client = RuntimeHttpClient.from_server_address(address, False, root, interceptors=[names, ours])
+        self._pushed, self._patience = pushed, patience
+        self._node = Node(node_id=SUPERLINK_NODE)
+        self._asked: dict[str, Metadata] = {}
+        self._arriving: deque[_Arriving] = deque()
+        self._told: set[int] = set()
+        self._bell = threading.Condition()
+        self._over = threading.Event()
+
+    def begin(self) -> Context:
+        """Take the run up; the context that its ServerApp is called with."""
+        task = self._client.PullTaskInput(PullTaskInputRequest())
+        self._run = run_from_proto(task.run)
+        threading.Thread(target=self._beat, name="run heartbeat", daemon=True).start()
+        return context_from_proto(task.context)
+
+    def finish(self, *, completed: bool, words: str = "") -> None:
+        """Tell the SuperLink that the run is over, and close the connection."""
+        self._over.set()
+        state = "completed" if completed else "failed"
+        try:
+            self._client.PushTaskOutput(PushTaskOutputRequest(sub_status=state, details=words))
+        finally:
+            self._client.close()
+
+    def replied(self, node: int) -> None:
+        """Say, from any thread, that a reply of a node lies at the SuperLink, all objects included."""
+        with self._bell:
+            self._told.add(node)
+            self._bell.notify()
+
+    def set_run(self, run: Run) -> None:
+        """Set the run that messages belong to."""
+        self._run = run
+
+    @property
+    def run(self) -> Run:
+        """The run that messages belong to."""
+        return self._run
+
+    def create_message(
+        self, content: RecordDict, message_type: str, dst_node_id: int, group_id: str, ttl: float | None = None
+    ) -> Message:
+        """Create a message from the server to a node."""
+        metadata = Metadata(
+            run_id=self._run.run_id,
+            message_id="",
+            src_node_id=SUPERLINK_NODE,
+            dst_node_id=dst_node_id,
+            reply_to_message_id="",
+            group_id=group_id,
+            created_at=time.time(),
+            ttl=TTL_SECONDS if ttl is None else ttl,
+            message_type=message_type,
+        )
+        return make_message(metadata, content=content)
+
+    def get_node_ids(self) -> Iterable[int]:
+        """Nodes that are heard."""
+        return [node.node_id for node in self._client.GetNodes(GetNodesRequest()).nodes]
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        """Push messages with all of their objects; what several of them share is pushed once.
+
+        Raises:
+            RuntimeError: The SuperLink did not take a message or an object.
+        """
+        pushed = list(messages)
+        with no_object_id_recompute():
+            for message in pushed:
+                message.metadata.__dict__["_message_id"] = message.object_id
+            objects = {name: part for message in pushed for name, part in get_all_nested_objects(message).items()}
+            request = PushAppMessagesRequest(
+                messages_list=[message_to_proto(remove_content_from_message(message)) for message in pushed],
+                message_object_trees=[get_object_tree(message) for message in pushed],
+            )
+            answer = self._client.PushMessages(request)
+            for name in answer.objects_to_push:
+                self._push(name, objects[name].deflate(), answer.session_id)
+        ids = [str(name) for name in answer.message_ids]
+        if not all(ids):
+            raise RuntimeError("the SuperLink did not take a message: its node is not registered, or the run is over")
+        self._asked |= dict(zip(ids, (message.metadata for message in pushed), strict=True))
+        self._pushed([message.metadata.dst_node_id for message in pushed])
+        return ids
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        """The next reply to one of these messages, or nothing after a pause of ``patience`` seconds."""
+        wanted = set(message_ids) & self._asked.keys()
+        reply = self._whole(wanted)
+        if reply is None and wanted:
+            self._look(wanted)
+            reply = self._whole(wanted)
+        return [] if reply is None else [reply]
+
+    def send_and_receive(self, messages: Iterable[Message], *, timeout: float | None = None) -> Iterable[Message]:
+        """Push messages and pull their replies until all are there or ``timeout`` seconds have passed."""
+        begin = time.monotonic()
+        waiting, replies = set(self.push_messages(messages)), []
+        while waiting and (timeout is None or time.monotonic() - begin < timeout):
+            for reply in self.pull_messages(waiting):
+                waiting.discard(reply.metadata.reply_to_message_id)
+                replies.append(reply)
+        return replies
+
+    def _look(self, wanted: set[str]) -> None:
+        """Wait until a node has replied, then ask for its messages; after the patience ask for all that are open."""
+        with self._bell:
+            self._bell.wait_for(lambda: bool(self._told), timeout=self._patience)
+            told, self._told = self._told, set()
+        announced = {each.shell.metadata.reply_to_message_id for each in self._arriving}
+        ids = [name for name in wanted - announced if not told or self._asked[name].dst_node_id in told]
+        if not ids:
+            return
+        answer = self._client.PullMessages(PullAppMessagesRequest(message_ids=ids))
+        for shell, tree in zip(answer.messages_list, answer.message_object_trees, strict=True):
+            self._arriving.append(_Arriving(shell, tree, {}))
+
+    def _whole(self, wanted: set[str]) -> Message | None:
+        """The first announced reply to one of these messages whose objects are all there."""
+        for each in list(self._arriving):
+            if each.shell.metadata.reply_to_message_id not in wanted:
+                continue
+            reply = self._fetched(each)
+            if reply is not None:
+                self._arriving.remove(each)
+                del self._asked[reply.metadata.reply_to_message_id]
+                return reply
+        return None
+
+    def _fetched(self, arriving: _Arriving) -> Message | None:
+        for part in iterate_object_tree(arriving.tree):
+            if part.object_id in arriving.contents:
+                continue
+            request = PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=part.object_id)
+            answer = self._client.PullObject(request)
+            if not answer.object_found:
+                return self._lost(arriving.shell.metadata.reply_to_message_id)
+            if not answer.object_available:
+                return None
+            arriving.contents[part.object_id] = answer.object_content
+        name = arriving.tree.object_id
+        received = ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=name)
+        self._client.ConfirmMessageReceived(received)
+        reply = cast("Message", inflate_object_from_contents(name, arriving.contents))
+        reply.metadata.__dict__["_message_id"] = name
+        return reply
+
+    def _lost(self, name: str) -> Message:
+        asked = self._asked[name]
+        metadata = Metadata(
+            run_id=asked.run_id,
+            message_id="",
+            src_node_id=asked.dst_node_id,
+            dst_node_id=SUPERLINK_NODE,
+            reply_to_message_id=name,
+            group_id=asked.group_id,
+            created_at=time.time(),
+            ttl=TTL_SECONDS,
+            message_type=asked.message_type,
+        )
+        return make_message(metadata, error=Error(_LOST, "the reply broke off on its way"))
+
+    def _push(self, name: str, content: bytes, session: str) -> None:
+        request = PushObjectRequest(
+            node=self._node, run_id=self._run.run_id, object_id=name, object_content=content, session_id=session
+        )
+        if not self._client.PushObject(request).stored:
+            raise RuntimeError("the SuperLink did not store an object")
+
+    def _beat(self) -> None:
+        while not self._over.wait(_BEAT_SECONDS):
+            self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+
+
+def _main() -> None:
+    """Be ``flower-superlink``; end when standard input ends, which is when the parent has ended."""
+
+    def watch() -> None:
+        os.read(0, 1)
+        os._exit(3)
+
+    threading.Thread(target=watch, daemon=True).start()
+    from flwr.superlink.cli import flower_superlink
+
+    sys.argv[0] = "flower-superlink"
+    flower_superlink()
+
+
+if __name__ == "__main__":
+    _main()

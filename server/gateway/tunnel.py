@@ -1,0 +1,222 @@
+"""Flower's Fleet calls of the caller's own node, and nothing else of Flower.
+
+The SuperLink trusts what a node writes about itself: it takes a message from any sender to any receiver, and hands out
+and deletes any object whose id is named. So it is checked here that a call is in the name of the certificate's node,
+that replies answer messages which that node was given, and that objects belong to such messages or replies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+import grpc
+
+from wardround.common.errors import WardroundError
+from wardround.server.flower import (
+    FLEET_PREFIX,
+    NODE_HEADERS,
+    NODE_KEY_HEADER,
+    SUPERLINK_NODE,
+    read_expected,
+    read_fleet_call,
+    read_offered,
+    read_stored,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from wardround.common.ids import SiteId
+    from wardround.server.flower import FleetCall
+    from wardround.server.gateway.callers import Member
+    from wardround.server.gateway.calls import Metadata
+    from wardround.server.gateway.nodes import Nodes, SuperLinkLike
+
+MOST_OBJECTS: Final = 65_536
+"""Objects of one reply."""
+
+MOST_MESSAGES: Final = 256
+"""Messages and pushes of one node that are remembered, the newest ones."""
+
+_SECONDS: Final = 60.0
+"""A call to the SuperLink on loopback."""
+
+_CODE: Final = grpc.StatusCode
+_OVER: Final = "WR-1923"
+
+
+@dataclass(slots=True)
+class _Held:
+    """What one node was given and has announced at this SuperLink.
+
+    Attributes:
+        offered: Ids of all objects of each message that it was given.
+        open: The SuperLink's answer for each message that it has not answered or confirmed.
+        expected: Of each push that is not whole: the message it answers, and the objects that are missing.
+    """
+
+    offered: dict[str, frozenset[str]] = field(default_factory=dict)
+    open: dict[str, bytes] = field(default_factory=dict)
+    expected: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
+
+    def expects(self, session: str, part: str) -> bool:
+        """Whether an object is missing in a push."""
+        return session in self.expected and part in self.expected[session][1]
+
+    def stored(self, session: str, part: str) -> bool:
+        """An object of a push is there; whether the push has become whole by it."""
+        if session in self.expected:
+            self.expected[session][1].discard(part)
+        return self.whole(session)
+
+    def whole(self, session: str) -> bool:
+        """Whether a push has become whole; then it is closed."""
+        if session not in self.expected or self.expected[session][1]:
+            return False
+        answered, _ = self.expected.pop(session)
+        self.open.pop(answered, None)
+        return True
+
+    def forget(self, part: str) -> None:
+        """Give up the open messages that have an object, because their run is over."""
+        for name in [name for name in self.open if part in self.offered.get(name, ())]:
+            del self.open[name]
+
+    def trim(self) -> None:
+        """Forget what is older than the newest :data:`MOST_MESSAGES`."""
+        for entries in (self.offered, self.open, self.expected):
+            while len(entries) > MOST_MESSAGES:
+                entries.pop(next(iter(entries)))
+
+
+class Tunnel:
+    """Passes calls on to the SuperLink that runs now. Used in the gateway's loop.
+
+    Args:
+        superlink: The SuperLink.
+        nodes: Whose node is whose.
+        whole: Called with site and node id when a reply lies at the SuperLink, all objects included.
+        blocking: Runs what waits for the SuperLink's registration of nodes.
+    """
+
+    def __init__(
+        self,
+        superlink: SuperLinkLike,
+        nodes: Nodes,
+        whole: Callable[[SiteId, int], None],
+        blocking: Executor,
+    ) -> None:
+        self._superlink, self._nodes, self._whole, self._blocking = superlink, nodes, whole, blocking
+        self._incarnation = ""
+        self._channel: grpc.aio.Channel | None = None
+        self._held: dict[int, _Held] = {}
+
+    async def call(self, name: str, caller: Member, body: bytes, metadata: Metadata) -> bytes:
+        """Pass one of :data:`wardround.server.flower.FLEET_CALLS` on and give the SuperLink's answer.
+
+        Raises:
+            WardroundError: WR-1902, malformed; WR-1909, in the name of another node, or about what is not the
+                caller's; WR-1910, too many objects; WR-1922, the SuperLink does not run; WR-1923, the run is over.
+        """
+        if metadata.get(NODE_KEY_HEADER) != caller.node_key:
+            raise WardroundError("WR-1909", "The call is signed by the node key of another site, or by none.")
+        try:
+            asked = read_fleet_call(name, body)
+        except ValueError:
+            raise WardroundError("WR-1902", f"The request of {name} is malformed.") from None
+        loop = asyncio.get_running_loop()
+        node = await loop.run_in_executor(self._blocking, self._nodes.of, caller.site, caller.node_key)
+        if asked.node != node:
+            raise WardroundError("WR-1909", "The call is in the name of another site's node.")
+        self._renew()
+        held = self._held.setdefault(node, _Held())
+        _check(name, asked, held)
+        again = next((held.open[each] for each in held.open if each not in asked.held), None)
+        if name == "PullMessages" and again is not None:  # the answer, or the agent, was lost before it confirmed
+            return again
+        try:
+            answer = await self._pass_on(name, body, metadata)
+        except WardroundError as error:
+            if error.code == _OVER:
+                held.forget(asked.object)
+            raise
+        if self._note(name, asked, held, answer):
+            self._whole(caller.site, node)
+        return answer
+
+    async def close(self) -> None:
+        """Close the connection to the SuperLink."""
+        if self._channel is not None:
+            await self._channel.close()
+
+    def _renew(self) -> None:
+        """Begin anew where another SuperLink runs than before."""
+        if self._superlink.incarnation == self._incarnation and self._channel is not None:
+            return
+        self._incarnation, self._held = self._superlink.incarnation, {}
+        options = [
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.max_receive_message_length", -1),
+            ("grpc.max_send_message_length", -1),
+        ]
+        credentials = grpc.ssl_channel_credentials(self._superlink.root)
+        self._channel = grpc.aio.secure_channel(self._superlink.fleet_address, credentials, options=options)
+
+    async def _pass_on(self, name: str, body: bytes, metadata: Metadata) -> bytes:
+        channel = self._channel
+        if channel is None:
+            raise RuntimeError("not connected")
+        headers = [(key, metadata[key]) for key in NODE_HEADERS if key in metadata]
+        try:
+            answer: bytes = await channel.unary_unary(FLEET_PREFIX + name)(body, metadata=headers, timeout=_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise _refusal(error.code()) from error
+        return answer
+
+    def _note(self, name: str, asked: FleetCall, held: _Held, answer: bytes) -> bool:
+        """Remember what an answer gives the node a right to; whether a reply has become whole."""
+        if name == "PullMessages":
+            for message, objects in read_offered(answer).items():
+                held.offered[message], held.open[message] = objects, answer
+            held.trim()
+        elif name == "ConfirmMessageReceived":
+            held.open.pop(asked.object, None)
+        elif name == "PushMessages":
+            session, wanted = read_expected(answer)
+            held.expected[session] = (asked.replies[0][2], set(wanted))
+            held.trim()
+            return held.whole(session)
+        elif name == "PushObject" and read_stored(answer):
+            return held.stored(asked.session, asked.object)
+        return False
+
+
+def _check(name: str, asked: FleetCall, held: _Held) -> None:
+    if name == "PushMessages":
+        if len(asked.objects) > MOST_OBJECTS:
+            raise WardroundError("WR-1910", f"A reply has {len(asked.objects)} objects; {MOST_OBJECTS} are allowed.")
+        if len(asked.replies) != 1:
+            raise WardroundError("WR-1902", "A push has one message.")
+        source, destination, answered = asked.replies[0]
+        if (source, destination) != (asked.node, SUPERLINK_NODE):
+            raise WardroundError("WR-1909", "A message is in the name of another node, or to another site.")
+        if answered not in held.offered:
+            raise WardroundError("WR-1909", "A message answers none that this site was given.")
+    elif name == "PushObject" and not held.expects(asked.session, asked.object):
+        raise WardroundError("WR-1909", "An object belongs to no reply of this site.")
+    elif name == "PullObject" and not any(asked.object in objects for objects in held.offered.values()):
+        raise WardroundError("WR-1909", "An object belongs to no message for this site.")
+    elif name == "ConfirmMessageReceived" and asked.object not in held.offered:
+        raise WardroundError("WR-1909", "A message that is confirmed was not for this site.")
+
+
+def _refusal(status: grpc.StatusCode) -> WardroundError:
+    if status == _CODE.UNAUTHENTICATED:
+        fix = "The clock of one of both machines is wrong by minutes, or the node key changed: restart the agent."
+        return WardroundError("WR-1909", "The node's signature or its time is not valid.", fix=fix)
+    if status in (_CODE.FAILED_PRECONDITION, _CODE.NOT_FOUND):
+        return WardroundError(_OVER, "There is no such run, or it is over.")
+    return WardroundError("WR-1922", f"The SuperLink failed ({status.name}).")
