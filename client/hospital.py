@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     OptimizerState = Mapping[str, NDArray[np.float32]]
 
     from wardround.client.home import Home
-    from wardround.client.noisy import LastNoisyRound
+    from wardround.client.kept_round import KeptRound
     from wardround.client.train.local import TrainResult
     from wardround.common.ids import StudyRunId
     from wardround.common.study import ModelChoice, Study
@@ -119,7 +119,7 @@ class Hospital:
         self._data: dict[bytes, SiteData] = {}
         self._holds: set[str] = set()
         self._last: LastRound | None = None
-        self.last_noisy: LastNoisyRound | None = None
+        self.last_noisy: KeptRound | None = None
         set_threads(home.settings.threads)
         keep_freed_memory()
         self.device = choose_device(home.settings.device)

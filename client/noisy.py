@@ -8,12 +8,12 @@ the secure sum. ``distributed``: the noisy sum of gradients leaves, inside the s
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from wardround.client.evaluate.patient_losses import patient_losses
+from wardround.client.kept_round import KeptRound, forget_round, keep_round, kept_round
 from wardround.client.secagg.terms import check_folds, check_open, check_policy
 from wardround.client.spending import Spending
 from wardround.client.train.noisy import NoisySum, PatientGradients, train_noisily
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from wardround.client.hospital import Hospital
     from wardround.common.crypto.randomness import RandomSource
-    from wardround.common.ids import StudyRunId
     from wardround.common.privacy.plan import NoisePlan
     from wardround.common.study import Study
     from wardround.common.vector import Vector
@@ -38,16 +37,6 @@ if TYPE_CHECKING:
     from wardround.common.wire.noisy import Prepare, Settle, TrainNoisy
 
     OptimizerState = Mapping[str, NDArray[np.float32]]
-
-
-@dataclass(frozen=True)
-class LastNoisyRound:
-    """A site's newest update of an open run: computed once, and given again if it is asked for again."""
-
-    run: StudyRunId
-    reply: TrainedNoisy
-    update: Vector
-    optimizer_state: OptimizerState
 
 
 class NoisyWork:
@@ -146,8 +135,8 @@ class NoisyRounds:
         study, number = self._study(question), question.round
         if number > study.training.rounds:
             raise WardroundError("WR-1301", f"Round {number} of {study.training.rounds} is not one of the study's.")
-        last = self._hospital.last_noisy
-        if last is not None and (last.run, last.reply.round) == (question.run, number):
+        last = self._newest(question)
+        if last is not None and last.reply.round == number:
             return last.reply, last.update
         spending = Spending(self._hospital, study, question)
         spending.check_newest(number)
@@ -160,8 +149,17 @@ class NoisyRounds:
         )
         state = work.train(number, self._state(question, study))
         update = fedavg.site_update(model.vector(), vector)
-        self._hospital.last_noisy = LastNoisyRound(question.run, reply, update, state)
+        newest = KeptRound(question.run, reply, update, state)
+        keep_round(self._hospital.home, newest)
+        self._hospital.last_noisy = newest
         return reply, update
+
+    def _newest(self, question: RunContext) -> KeptRound | None:
+        """The newest round of the question's run, also where another process has trained it."""
+        last = self._hospital.last_noisy
+        if last is None or last.run != question.run:
+            last = self._hospital.last_noisy = kept_round(self._hospital.home, question.run)
+        return last
 
     @staticmethod
     def _validation(work: NoisyWork, study: Study, number: int) -> int | None:
@@ -170,6 +168,7 @@ class NoisyRounds:
     def settle(self, question: Settle) -> Ready:
         """The run is over: what it never spent is free again."""
         Spending(self._hospital, self._study(question), question).settle()
+        forget_round(self._hospital.home, question.run)
         return Ready(site=self._hospital.home.site)
 
     def _study(self, question: RunContext) -> Study:
@@ -183,7 +182,7 @@ class NoisyRounds:
         return study
 
     def _state(self, question: TrainNoisy, study: Study) -> OptimizerState | None:
-        last = self._hospital.last_noisy
-        if study.training.optimizer_state == "reset" or last is None or last.run != question.run:
+        last = self._newest(question)
+        if study.training.optimizer_state == "reset" or last is None:
             return None
         return last.optimizer_state if last.reply.round < question.round else None

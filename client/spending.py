@@ -85,7 +85,8 @@ class Spending:
     def check_newest(self, number: int) -> None:
         """Refuse to compute round ``number`` when a later one was paid for: the first answer was the only one.
 
-        Where policy allows several runs of a study, a run that was interrupted may begin anew, and pays again.
+        Where policy allows several runs of a study, a run whose coordinator lost its records may begin anew, and pays
+        again.
 
         Raises:
             WardroundError: WR-1301; WR-1811 to WR-1814, the ledger is not usable.

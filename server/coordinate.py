@@ -11,7 +11,7 @@ from wardround.common.wire.messages import Describe, Description, Trained, Valid
 from wardround.common.wire.records import pack_vector
 from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
-from wardround.server.open_run import OpenRun
+from wardround.server.open_run import WITHOUT, OpenRun
 from wardround.server.rounds.engine import RoundEngine
 
 if TYPE_CHECKING:
@@ -32,27 +32,38 @@ class Coordinator(OpenRun):
         """
         described = self._describe()
         samples = {site: description.samples for site, description in described.items()}
+        committed = self._committed()
         engine = RoundEngine(
             self._plan.study,
             context=self._plan.context,
             layout=self.layout,
-            model=self._initial,
+            committed=committed,
             samples=samples,
             patients={site: description.patients for site, description in described.items()},
             total=self._total(samples),
+            outside=dict.fromkeys(self._plan.without, WITHOUT),
         )
         while not engine.finished:
             self._round(engine)
-        self._validate(engine)
+            self._keep(committed)
+        if not any(found.round == self._plan.study.training.rounds for found in engine.history.validations):
+            self._validate(engine)
+            self._keep(committed)
         return engine
 
     def _describe(self) -> dict[SiteId, Description]:
+        """What the sites said before the first round, or say now."""
+        kept = self._records.described()
+        if kept is not None:
+            return kept
+        self._around.gather(self._nodes, len(self._nodes))
         question = Describe(**self._plan.context.model_dump())
         answers = ask(self._grid, "query.describe", dict.fromkeys(self._nodes, question), self._nodes, group="0")
         described = {answer.site: expect(answer, Description) for answer in answers}
         empty = [site for site, found in described.items() if found.samples < 1 or found.patients < 1]
         if empty:
             raise WardroundError("WR-1306", f"These sites have no training patient: {', '.join(sorted(empty))}.")
+        self._records.keep_described(described)
         return described
 
     def _total(self, samples: Mapping[SiteId, int]) -> int:
@@ -61,6 +72,7 @@ class Coordinator(OpenRun):
         return math.ceil(self._plan.study.training.epochs * sum(samples.values()))
 
     def _round(self, engine: RoundEngine) -> None:
+        self._open(len(engine.history.rounds) + 1)
         begin = time.perf_counter()
         instructions = engine.open_round()
         group = str(len(engine.history.rounds) + 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from wardround.common.errors import WardroundError
 from wardround.common.wire.base import SiteReply, WireMessage
 from wardround.common.wire.records import pack, unpack
+from wardround.server.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from flwr.serverapp import Grid
 
     from wardround.common.ids import SiteId
+    from wardround.server.surroundings import Surroundings
 
 POLL_SECONDS: Final = 0.05
 """Pause between two looks for replies when none was there; an in-process grid never needs it."""
@@ -48,6 +49,9 @@ def ask(
 ) -> Iterator[Answer]:
     """Send one question to each site and yield the answers in the order of arrival.
 
+    A site that the runtime says is silent is not asked, or not waited for any longer; the words are its answer. What it
+    still sends answers nothing.
+
     Args:
         grid: Flower's Grid.
         kind: Flower message type, ``train``, ``evaluate.score``, …
@@ -56,20 +60,31 @@ def ask(
         group: Flower's group id; the round.
         vector: Model vector that goes with every question.
     """
-    messages = [
-        grid.create_message(pack(question, vector), kind, nodes[site], group) for site, question in questions.items()
-    ]
-    waiting = dict(zip(grid.push_messages(messages), questions, strict=True))
+    around = surroundings_of(grid)
+    silent = {site: words for site in questions if (words := around.silent(site)) is not None}
+    asked = [site for site in questions if site not in silent]
+    messages = [grid.create_message(pack(questions[site], vector), kind, nodes[site], group) for site in asked]
+    waiting = dict(zip(grid.push_messages(messages), asked, strict=True)) if asked else {}
+    yield from (Answer(site, None, words) for site, words in silent.items())
     while waiting:
         replies = deque(grid.pull_messages(list(waiting)))
         if not replies:
-            time.sleep(POLL_SECONDS)
+            yield from _given_up(waiting, around)
+            around.wait(POLL_SECONDS)
         while replies:
             site = waiting.pop(replies[0].metadata.reply_to_message_id, None)
             if site is None:  # a repeated reply, or one to a question of someone else, answers nothing
                 replies.popleft()
             else:  # no name here may hold a reply while the next one is fetched
                 yield _answer(site, nodes[site], replies.popleft())
+
+
+def _given_up(waiting: dict[str, SiteId], around: Surroundings) -> Iterator[Answer]:
+    """Stop waiting for sites that fell silent."""
+    for message, site in list(waiting.items()):
+        if (words := around.silent(site)) is not None:
+            del waiting[message]
+            yield Answer(site, None, words)
 
 
 def expect(answer: Answer, kind: type[R]) -> R:

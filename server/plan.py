@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from wardround.common import weights
-from wardround.common.ids import StudyRunId
+from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.roster import SignedRoster
 from wardround.common.study import Study
 from wardround.common.wire.base import RunContext
@@ -35,6 +35,9 @@ class RunPlan(BaseModel):
         roster: The consortium's roster; needed for a private study.
         threads: Threads that take masks off a secure sum; None: one for each processor.
         weights: Folder where the file of weights lies that the study begins with, if it names one.
+        resumable: Whether an open run keeps each committed round, and goes on after it if it is interrupted; a private
+            one always does.
+        without: Sites of the study that do not take part in this run, from its beginning to its end.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -49,6 +52,8 @@ class RunPlan(BaseModel):
     roster: SignedRoster | None = None
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     weights: Path | None = None
+    resumable: bool = True
+    without: tuple[SiteId, ...] = ()
 
     @property
     def context(self) -> RunContext:

@@ -34,8 +34,14 @@ if TYPE_CHECKING:
 
 DONE = "done.json"
 
+BEGUN = "begun.json"
+"""Says what is trained, so that a training that was interrupted does not go on with other data."""
+
 TRAINED = "trained.json"
 """Says that training has ended, so that an interrupted scoring does not train, and charge patients, again."""
+
+NOT_MARKED = ("study", "out", "roster", "threads", "weights", "resumable", "without")
+"""Fields of a plan that a job's marks leave out: where things are, and what follows from the rest."""
 
 UPDATES = "updates.json"
 """Sizes of the updates of a job that was measured."""
@@ -95,7 +101,18 @@ class Job:
             out=self.out,
             roster=self.roster,
             weights=self.weights,
+            resumable=self.resumable,
         )
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a training that was interrupted goes on and ends as one that was not.
+
+        Begun anew are open trainings whose sites have their optimizer's state in memory alone, and those whose updates
+        are measured. Neither costs patients anything.
+        """
+        study = self.study
+        return study.privacy is not None or (study.training.optimizer_state == "reset" and not self.measured)
 
     @property
     def messages(self) -> int:
@@ -130,6 +147,17 @@ class Job:
             raise WardroundError("WR-1507", f"The data of {self.arm} changed since this run began.")
         return True
 
+    def begin(self) -> None:
+        """Training begins, or goes on.
+
+        Raises:
+            WardroundError: WR-1507, it began with other data.
+        """
+        path, mark = self.out / BEGUN, json.dumps(self._mark()).encode()
+        if path.exists() and path.read_bytes() != mark:
+            raise WardroundError("WR-1507", f"The data of {self.arm} changed since this run began.")
+        write_atomically(path, mark)
+
     def mark_finished(self) -> None:
         """Record the plan, the data and the hashes of what the job leaves."""
         self._write_mark(DONE, ("cases.csv",))
@@ -142,7 +170,7 @@ class Job:
         write_atomically(self.out / name, json.dumps(self._mark() | {"files": self._files(scored)}).encode())
 
     def _mark(self) -> dict[str, Any]:
-        plan = self.plan.model_dump(mode="json", exclude={"study", "out", "roster", "threads", "weights"})
+        plan = self.plan.model_dump(mode="json", exclude=set(NOT_MARKED))
         tested = {site: part for site, (_, part) in self.tested.items()}
         faults = [fault.model_dump() for fault in self.faults]
         return {"plan": plan | {"study": self.study.id, "tested": tested, "faults": faults}, "data": dict(self.data)}
@@ -177,6 +205,7 @@ def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None
 
 
 def _train(job: Job, observer: Callable[[Handled], None] | None) -> None:
+    job.begin()
     plan = job.out / "plan.json"
     write_atomically(plan, job.plan.model_dump_json(by_alias=True).encode())
     grid = training_grid(job, observer)

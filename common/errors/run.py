@@ -55,7 +55,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1508",
         "interrupted",
-        "The run was stopped from the keyboard. Finished arms are kept; the others are trained anew.",
+        "The run was stopped from the keyboard. Finished arms are kept; the others go on after their last "
+        "round, or are trained anew where only that gives the model of a run that was not interrupted.",
         "Go on with wardround simulate --resume RUN.",
     ),
     ErrorPage(

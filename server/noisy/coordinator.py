@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wardround.common.errors import WardroundError
 from wardround.common.wire.noisy import PREPARE, SETTLE, TRAIN, Prepare, Ready, Settle, TrainedNoisy, TrainNoisy
@@ -11,9 +11,11 @@ from wardround.common.wire.records import pack_vector
 from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
 from wardround.server.noisy.engine import NoisyEngine
-from wardround.server.open_run import OpenRun
+from wardround.server.open_run import WITHOUT, OpenRun
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wardround.server.exchange import Answer
     from wardround.server.rounds.committed import Committed
 
@@ -28,17 +30,26 @@ class NoisyCoordinator(OpenRun):
             WardroundError: WR-1306, a site does not take part; WR-1303, a round had too few sites.
         """
         fields = self._plan.context.model_dump()
-        for answer in ask(self._grid, PREPARE, dict.fromkeys(self._nodes, Prepare(**fields)), self._nodes, group="0"):
-            expect(answer, Ready)
-        engine = NoisyEngine(self._plan.study, self._initial)
-        while not engine.committed.finished:
+        before = self._records.committed()
+        if before is None:
+            self._prepare(fields)
+        committed = before or self._committed()
+        engine = NoisyEngine(self._plan.study, committed, dict.fromkeys(self._plan.without, WITHOUT))
+        while not committed.finished:
             self._round(engine)
+            self._keep(committed)
         # A site that does not hear the end keeps its reservation: its budget is safe, the run is not less finished.
         for _ in ask(self._grid, SETTLE, dict.fromkeys(self._nodes, Settle(**fields)), self._nodes, group="end"):
             pass
-        return engine.committed
+        return committed
+
+    def _prepare(self, fields: Mapping[str, Any]) -> None:
+        self._around.gather(self._nodes, len(self._nodes))
+        for answer in ask(self._grid, PREPARE, dict.fromkeys(self._nodes, Prepare(**fields)), self._nodes, group="0"):
+            expect(answer, Ready)
 
     def _round(self, engine: NoisyEngine) -> None:
+        self._open(engine.next_round)
         begin = time.perf_counter()
         question = TrainNoisy(**self._plan.context.model_dump(), layout=self.layout.hash, round=engine.next_round)
         questions, vector = dict.fromkeys(self._nodes, question), pack_vector(engine.committed.model)

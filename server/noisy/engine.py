@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
 from wardround.common.privacy.plan import noise_plan
-from wardround.server.rounds.committed import Committed
 from wardround.server.rounds.state import RoundRecord, paid_validation
 from wardround.server.rounds.total import LARGEST, WeightedTotal, all_within
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from wardround.common.ids import RoundNumber, SiteId
     from wardround.common.study import Study
     from wardround.common.vector import Vector
     from wardround.common.wire.noisy import TrainedNoisy
+    from wardround.server.rounds.committed import Committed
 
 
 class NoisyEngine:
@@ -25,12 +27,14 @@ class NoisyEngine:
 
     Args:
         study: The plan; open, with a promise to patients.
-        model: Initial global model, shape ``[P]``; changed in place from round to round.
+        committed: The global model with what was committed to it; changed in place from round to round.
+        outside: Sites that do not take part, with the reason; noted with every round.
     """
 
-    def __init__(self, study: Study, model: Vector) -> None:
+    def __init__(self, study: Study, committed: Committed, outside: Mapping[SiteId, str] | None = None) -> None:
         self._study = study
-        self.committed = Committed(study, model)
+        self.committed = committed
+        self._outside = dict(outside or {})
         self._begin()
 
     def _begin(self) -> None:
@@ -38,6 +42,8 @@ class NoisyEngine:
         self._sites: list[SiteId] = []
         self._losses: dict[SiteId, int] = {}
         self._dropped: dict[SiteId, str] = {}
+        for site, reason in self._outside.items():
+            self.drop(site, reason)
 
     @property
     def next_round(self) -> RoundNumber:
@@ -99,5 +105,5 @@ class NoisyEngine:
             train_seconds=None,
             seconds=seconds,
             bytes_up=size * len(self._sites),
-            bytes_down=size * len(self._study.sites),
+            bytes_down=size * (len(self._study.sites) - len(self._outside)),
         )

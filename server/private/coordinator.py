@@ -17,6 +17,7 @@ from wardround.server.private.session import open_session, settings_of
 from wardround.server.private.store import FolderStore
 from wardround.server.private.unmask import on_threads
 from wardround.server.start import Start
+from wardround.server.surroundings import surroundings_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -55,7 +56,9 @@ class PrivateCoordinator:
         self._plan = plan
         self._study = plan.study
         self._roster = _roster(plan)
-        self._exchange = Exchange(grid, plan.context, nodes)
+        self._around = surroundings_of(grid)
+        taking_part = {site: node for site, node in nodes.items() if site not in plan.without}
+        self._exchange = Exchange(grid, plan.context, taking_part)
         self._records = RunRecords(FolderStore(plan.out / FOLDER), plan.study)
         self.start = Start.of(plan)
         self.layout = self.start.layout
@@ -94,6 +97,8 @@ class PrivateCoordinator:
         """The session to go on with, or a new one."""
         joined, context = self._records.session(), self._plan.context
         if joined is None:
+            expected = [site for site in self._study.site_ids if site not in self._plan.without]
+            self._around.gather(expected, len(expected))
             return open_session(self._exchange, self._study, context, self._roster, self._records)
         _check_same_run(joined, context, self._roster)
         outside = sorted(set(self._study.site_ids) - set(joined.context.cohort))
@@ -110,7 +115,8 @@ class PrivateCoordinator:
             tries = len(failed) + 1
             raise WardroundError(found.code, f"{found.words} The run stops here, after {tries} tries in a row.")
         seconds = time.perf_counter() - begin
-        engine.commit(context, found, failed, Travelled(seconds, self._exchange.bytes_up, self._exchange.bytes_down))
+        travelled = Travelled(seconds, self._exchange.bytes_up, self._exchange.bytes_down)
+        self._around.committed(engine.commit(context, found, failed, travelled))
 
     def _validate(self, engine: PrivateEngine) -> None:
         """The last model's validation; without it the run ends all the same, and says so."""
@@ -127,8 +133,13 @@ class PrivateCoordinator:
             The last attempt's context, what came of it, and why the others failed.
         """
         failed: list[str] = []
+        self._around.opened(engine.next_round)
         vector, pending = pack_vector(engine.committed.model), engine.pending()
         while True:
+            if pending is None:
+                self._around.gather(engine.asked, engine.needed)
+            else:
+                self._around.gather(pending.uploaded, pending.session.sizes.threshold)
             attempt = pending or engine.begin()
             run = AttemptRun(self._exchange, attempt, engine.encoding, engine.bind)
             found = run.resume() if pending else run.run(vector, engine.asked)

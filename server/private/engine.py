@@ -116,6 +116,15 @@ class PrivateEngine:
         """
         return self._records.bound(self.next_round) or self.cohort
 
+    @property
+    def needed(self) -> int:
+        """How many of the asked sites have to upload."""
+        return max(self._session.context.sizes.minimum_sum, self._minimum)
+
+    @property
+    def _minimum(self) -> int:
+        return max(self._study.aggregation.min_sites, len(self._records.bound(self.next_round)))
+
     def bind(self, sites: tuple[SiteId, ...]) -> None:
         """Shares for the sum over ``sites`` are about to be asked for."""
         self._records.bind(self.next_round, sites)
@@ -144,7 +153,7 @@ class PrivateEngine:
             head=self._head,
             store=self._records.store,
             unmask=self._unmask,
-            minimum=max(self._study.aggregation.min_sites, len(self._records.bound(self.next_round))),
+            minimum=self._minimum,
             resumed=resumed,
         )
 

@@ -3,34 +3,29 @@
 * ``numbers``: the newest session, round and attempt, before any message about them leaves;
 * ``session``: the session that everybody joined;
 * ``bound``: the survivor set whose shares may have been asked for, before any message asks;
-* ``committed``: head of the log, history, and where the model and the selection rule's candidate lie.
+* what was committed, with the head of the log (:mod:`wardround.server.rounds.records`).
 """
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
-from wardround.common.algorithms.dpsgd import OptimizerState
-from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.secagg.context import HASH, SessionContext
 from wardround.common.secagg.coordinator_attempt import RECORD
 from wardround.common.secagg.coordinator_record import CoordinatorRecord
 from wardround.common.secagg.framing import Reader, Writer
-from wardround.server.rounds.committed import Committed
-from wardround.server.rounds.state import History, MeanValidation, RoundRecord, Selector, Validation
+from wardround.server.rounds.records import CommittedRecords
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
     from wardround.server.private.store import FolderStore
+    from wardround.server.rounds.committed import Committed
 
 _NUMBERS: Final = "numbers"
 _SESSION: Final = "session"
-_COMMITTED: Final = "committed"
 _BOUND: Final = "bound"
-_VECTOR: Final = ".f32"
 _LONGEST: Final = 1 << 20
 
 
@@ -57,7 +52,7 @@ class RunRecords:
 
     def __init__(self, store: FolderStore, study: Study) -> None:
         self.store = store
-        self._study = study
+        self._committed = CommittedRecords(store, study)
 
     # Numbers
 
@@ -131,62 +126,8 @@ class RunRecords:
 
     def committed(self) -> tuple[Committed, bytes] | None:
         """The model with its history, and the head of the log; None before the first round."""
-        found = self.store.get(_COMMITTED)
-        if found is None:
-            return None
-        try:
-            fields = json.loads(found)
-            vectors = {name: bytes.fromhex(digest) for name, digest in fields["vectors"].items()}
-            head, history, chosen = bytes.fromhex(fields["head"]), _history(fields["history"]), fields["selector"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise WardroundError("WR-1714", "The stored history is damaged.") from error
-        read = {name: self.store.read_vector(name, digest) for name, digest in vectors.items()}
-        number = len(history.rounds)
-        selector = Selector(self._study.selection, read.get(_kept(number)), chosen["round"], float(chosen["best"]))
-        optimizer = None
-        if self._study.distributed:
-            optimizer = OptimizerState(number, read[_moment(1, number)], read.get(_moment(2, number)))
-        model = read[_model(number)]
-        return Committed(self._study, model, history=history, selector=selector, optimizer=optimizer), head
+        return self._committed.committed()
 
     def keep_committed(self, committed: Committed, head: bytes) -> None:
         """A round, or the last validation, is committed; the attempt in progress is over."""
-        number, selector = len(committed.history.rounds), committed.selector
-        kept = {_model(number): committed.model, _kept(number): selector.kept}
-        if (optimizer := committed.optimizer) is not None:
-            kept |= {_moment(1, number): optimizer.first, _moment(2, number): optimizer.second}
-        vectors = {
-            name: self.store.keep_vector(name, vector).hex() for name, vector in kept.items() if vector is not None
-        }
-        fields = {
-            "vectors": vectors,
-            "head": head.hex(),
-            "history": asdict(committed.history),
-            "selector": {"round": selector.round, "best": repr(selector.best)},
-        }
-        self.store.commit({_COMMITTED: json.dumps(fields).encode(), RECORD: None, _BOUND: None})
-        self.store.forget_vectors(frozenset(vectors), _VECTOR)
-
-
-def _model(number: int) -> str:
-    return f"model.{number}{_VECTOR}"
-
-
-def _kept(number: int) -> str:
-    return f"kept.{number}{_VECTOR}"
-
-
-def _moment(order: int, number: int) -> str:
-    return f"moment{order}.{number}{_VECTOR}"
-
-
-def _history(fields: dict[str, Any]) -> History:
-    rounds = (
-        RoundRecord(**{**record, "sites": tuple(record["sites"]), "failed": tuple(record["failed"])})
-        for record in fields["rounds"]
-    )
-    validations = (
-        Validation(**{**found, "mean": None if found["mean"] is None else MeanValidation(**found["mean"])})
-        for found in fields["validations"]
-    )
-    return History(tuple(rounds), tuple(validations))
+        self._committed.keep(committed, head=head, over=(RECORD, _BOUND))

@@ -1,1 +1,1 @@
-"""Rounds as data: work, sums, decisions, without I/O."""
+"""Rounds as data: work, sums, decisions, without I/O; and how what was committed survives a restart."""

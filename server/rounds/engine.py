@@ -14,7 +14,6 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import RoundNumber, SiteId
 from wardround.common.rounds.work import consumed_before, is_validated, samples_in
 from wardround.common.wire.messages import Train, Trained, Validated
-from wardround.server.rounds.committed import Committed
 from wardround.server.rounds.state import RoundRecord, Validation
 from wardround.server.rounds.total import LARGEST, WeightedTotal, all_within
 from wardround.server.rounds.work import site_totals
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from wardround.common.study import Study
     from wardround.common.vector import Layout, Vector
     from wardround.common.wire.base import RunContext
+    from wardround.server.rounds.committed import Committed
     from wardround.server.rounds.state import Chosen, History
 
 
@@ -35,10 +35,11 @@ class RoundEngine:
         study: The plan.
         context: What every instruction of this run says about itself.
         layout: Layout of the model vector.
-        model: Initial global model, shape ``[P]``; changed in place from round to round.
+        committed: The global model with what was committed to it; changed in place from round to round.
         samples: Training samples of every site of the cohort.
         patients: Training patients of every site of the cohort.
         total: Samples that the whole run may consume, over all sites and rounds.
+        outside: Sites of the study outside the cohort, with the reason; noted with every round.
 
     Raises:
         WardroundError: WR-1308, a round would have fewer sites than the study asks for.
@@ -50,19 +51,21 @@ class RoundEngine:
         *,
         context: RunContext,
         layout: Layout,
-        model: Vector,
+        committed: Committed,
         samples: Mapping[SiteId, int],
         patients: Mapping[SiteId, int],
         total: int,
+        outside: Mapping[SiteId, str] | None = None,
     ) -> None:
         self._study = study
         self._context = context
         self._layout = layout
         self._order = tuple(sorted(samples))
         self._patients = dict(patients)
+        self._outside = dict(outside or {})
         self._totals = site_totals(samples, total)
         self._refuse_empty_rounds()
-        self._committed = Committed(study, model)
+        self._committed = committed
         self._open: OpenRound | None = None
 
     def _refuse_empty_rounds(self) -> None:
@@ -155,7 +158,7 @@ class RoundEngine:
                 f"Round {opened.number} has {len(opened.replies)} of at least {minimum} sites. Left out: {left_out}.",
             )
         self._note_validation(RoundNumber(opened.number - 1), opened.validation())
-        record = opened.record(seconds, self._layout.size)
+        record = opened.record(seconds, self._layout.size, self._outside)
         self._committed.commit(opened.total.vector, opened.total.weight, record)
         self._open = None
         return record
@@ -231,7 +234,7 @@ class OpenRound:
             for site, reply in self.replies.items()
         }
 
-    def record(self, seconds: float, size: int) -> RoundRecord:
+    def record(self, seconds: float, size: int, outside: Mapping[SiteId, str]) -> RoundRecord:
         """What happened in the round."""
         replies = [self.replies[site] for site in sorted(self.replies)]
         samples = sum(reply.samples for reply in replies)
@@ -239,7 +242,7 @@ class OpenRound:
         return RoundRecord(
             round=self.number,
             sites=tuple(sorted(self.replies)),
-            dropped=dict(self.dropped),
+            dropped={**outside, **self.dropped},
             samples=samples,
             train_loss=loss,
             train_seconds=math.fsum(reply.train_seconds for reply in replies),

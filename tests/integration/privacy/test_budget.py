@@ -105,8 +105,8 @@ def test_without_noise_a_limit_refuses_the_study(tmp_path: Path) -> None:
     assert "WR-1809" in refused.value.what
 
 
-def test_a_hospital_that_restarts_pays_for_a_second_computation(tmp_path: Path) -> None:
-    """Open mode keeps an update in memory: asked again it gives the same; after a restart it pays again."""
+def test_a_hospital_that_restarts_gives_the_same_update_again(tmp_path: Path) -> None:
+    """The same also after a restart; only where its disk forgot does it compute, and pay, again."""
     promised = limited(tmp_path, 8.0)
     hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
     hospital.prepare(Prepare(**fields(promised)))
@@ -115,6 +115,16 @@ def test_a_hospital_that_restarts_pays_for_a_second_computation(tmp_path: Path) 
     _, same = hospital.train(question, promised.initial)
     assert first.tobytes() == same.tobytes()
     assert computations(promised)[1] == 1
+    _, kept = NoisyRounds(Hospital(Home(promised.homes[SITE]), {})).train(question, promised.initial)
+    assert kept.tobytes() == first.tobytes()
+    assert computations(promised)[1] == 1
+    file = Home(promised.homes[SITE]).run_folder("run") / "newest.round"
+    content = file.read_bytes()
+    file.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(WardroundError) as damaged:
+        NoisyRounds(Hospital(Home(promised.homes[SITE]), {})).train(question, promised.initial)
+    assert damaged.value.code == "WR-1714"
+    file.unlink()
     _, fresh = NoisyRounds(Hospital(Home(promised.homes[SITE]), {})).train(question, promised.initial)
     assert np.count_nonzero(fresh == first) < 0.01 * first.size, "the noise is new"
     assert computations(promised)[1] == 2

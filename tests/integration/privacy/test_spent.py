@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,6 +12,7 @@ from fakes.promised_runs import promised_scenario
 from wardround.client.statement.statement import Statement
 from wardround.common.privacy import pld
 from wardround.common.privacy.mechanism import SampledGaussian
+from wardround.server.open_records import FOLDER as OPEN
 from wardround.simulations.experiment import new_request, simulate
 from wardround.simulations.job import DONE
 from wardround.simulations.progress import QuietProgress
@@ -70,11 +72,27 @@ def test_without_a_promise_nothing_is_said(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "privacy.json").exists()
 
 
-def test_what_is_trained_again_is_charged_and_told(tmp_path: Path) -> None:
-    """Interrupted in round 2, a run of trust model local begins anew: rounds 1 and 2 are paid for twice."""
+def test_an_interrupted_run_goes_on_and_is_charged_once(tmp_path: Path) -> None:
+    """Interrupted in round 2, when every site has paid for it: nothing is paid for twice."""
     request = request_of(trust="local")
     with pytest.raises(KeyboardInterrupt):
         simulate(request, tmp_path / "run", progress=Interrupted(3))
+    results = simulate(request, tmp_path / "run")
+    for row in results.privacy:
+        assert (row.spent_steps, row.spent_rounds) == (3, 3)
+        assert (row.spent_epsilon or 0) <= 4
+    assert results.warnings == []
+    assert not list((tmp_path / "run" / "hospitals").glob("*/runs/*/newest.round")), "erased with the end of the run"
+
+
+def test_what_is_trained_again_is_charged_and_told(tmp_path: Path) -> None:
+    """Coordinator and hospitals lost what they kept: the run begins anew, and rounds 1 and 2 are paid for twice."""
+    request = request_of(trust="local")
+    with pytest.raises(KeyboardInterrupt):
+        simulate(request, tmp_path / "run", progress=Interrupted(3))
+    shutil.rmtree(tmp_path / "run" / "jobs" / "federated.seed0" / OPEN)
+    for kept in (tmp_path / "run" / "hospitals").glob("*/runs/*/newest.round"):
+        kept.unlink()
     results = simulate(request, tmp_path / "run")
     for row in results.privacy:
         assert row.spent_steps == 5

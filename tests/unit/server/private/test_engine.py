@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -223,8 +224,8 @@ def test_damaged_records_are_refused(tmp_path: Path) -> None:
     run = engine(tmp_path, plan)
     run.commit(run.begin().context, opened((0.1, 0.1), 100), (), COST)
     engine(tmp_path, plan)
-    content = (tmp_path / "model.1.f32").read_bytes()
-    (tmp_path / "model.1.f32").write_bytes(content[:-4] + bytes(4))
+    model = tmp_path / f"{hashlib.sha256(run.committed.model.tobytes()).hexdigest()}.f32"
+    model.write_bytes(model.read_bytes()[:-4] + bytes(4))
     with pytest.raises(WardroundError) as refused:
         engine(tmp_path, plan)
     assert refused.value.code == "WR-1714"

@@ -14,6 +14,7 @@ from wardround.common.study import Study, build_study
 from wardround.common.vector import Entry, Layout
 from wardround.common.wire.base import RunContext
 from wardround.common.wire.messages import Trained, Validated
+from wardround.server.rounds.committed import Committed
 from wardround.server.rounds.engine import RoundEngine
 
 A, B = SiteId("a"), SiteId("b")
@@ -43,9 +44,14 @@ def study(**sections: Any) -> Study:
 
 def engine(plan: Study, total: int = 40) -> RoundEngine:
     context = RunContext(study=plan.id, run=StudyRunId("run"), seed=0)
-    model = np.array([1, 1], dtype=np.float32)
     return RoundEngine(
-        plan, context=context, layout=LAYOUT, model=model, samples={B: 10, A: 30}, patients=PATIENTS, total=total
+        plan,
+        context=context,
+        layout=LAYOUT,
+        committed=Committed(plan, np.array([1, 1], dtype=np.float32)),
+        samples={B: 10, A: 30},
+        patients=PATIENTS,
+        total=total,
     )
 
 
