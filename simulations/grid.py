@@ -21,6 +21,7 @@ from flwr.supercore.run import Run  # the only private module of Flower imported
 from wardround.client.app import HOME_KEY
 from wardround.client.app import app as hospital_app
 from wardround.client.fault import HospitalFault
+from wardround.common.wire.kinds import check_reply
 from wardround.simulations.faults import NO_ANSWER
 
 if TYPE_CHECKING:
@@ -150,6 +151,8 @@ class InProcessGrid(Grid):
         else:
             try:
                 reply = hospital_app(message, self._contexts[node])
+                if reply.has_content():
+                    check_reply(kind, reply.content)
             except HospitalFault as fault:  # on one machine its user may see what happened
                 raise fault.__cause__ or fault from None
         if self._observer is not None:

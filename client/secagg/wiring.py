@@ -6,6 +6,7 @@ from functools import wraps
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.secagg.rounds import PrivateRounds
+from wardround.client.secagg.spoken import SPOKEN
 from wardround.common.errors import WardroundError
 from wardround.common.wire import private
 from wardround.common.wire.records import pack, unpack
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
     Step = Callable[[Hospital, RecordDict], RecordDict]
     Answering = Callable[[Step], Callable[[Message, Context], Message]]
     Exchange = Callable[[PrivateRounds, private.ProtocolMessage], private.ProtocolReply]
-
-SPOKEN: Final = ("WR-1301", "WR-1302", "WR-1304", "WR-17")
-"""Refusals whose sentence may leave: they speak of messages, keys and cohorts, not of the data or of settings."""
 
 _EXCHANGES: Final[dict[str, Exchange]] = {
     private.ADVERTISE: PrivateRounds.advertise,
