@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
 from wardround.common.consortium.signed import Document, Moment, Sha256, SignedDocument
 from wardround.common.errors import WardroundError
@@ -13,7 +13,15 @@ from wardround.common.ids import StudyId
 from wardround.common.roster import Site, Text
 from wardround.common.study import Study
 
-Words = Annotated[str, StringConstraints(max_length=2000)]
+
+def _readable(text: str) -> str:
+    if not text.replace("\n", "").isprintable():
+        raise ValueError("only printable characters and line breaks")
+    return text
+
+
+Words = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_readable)]
+"""For people, any script; nothing that steers a terminal or hides what is shown."""
 
 
 class Proposal(Document):

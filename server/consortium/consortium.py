@@ -43,7 +43,7 @@ class Consortium(Membership):
         try:
             proposal = Proposal(consortium=self.name, study=content, by=asked_by, why=why, at=now)
         except ValidationError:
-            raise WardroundError("WR-1931", "The purpose has more than 2,000 characters.") from None
+            raise WardroundError("WR-1931", "The purpose is at most 2,000 printable characters.") from None
         signed = SignedProposal.sign(proposal, self.authority)
         sites = tuple(SiteId(site) for site in study.sites)
         row = StudyRow(study.id, study.name, study.title, sites, asked_by, why, now, signed)

@@ -8,6 +8,7 @@ gateway's; ``coordinator.db`` the database, where it is SQLite. Folder and files
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -41,13 +42,23 @@ _OWNER: Final = "authority"
 def create_folder(path: Path, settings: CoordinatorSettings, now: int) -> None:
     """Make a new consortium's folder with its keys and its database.
 
-    ``coordinator.toml`` is written last: a folder without it is unfinished, and is refused everywhere.
+    ``coordinator.toml`` is written last: a folder without it is unfinished, and is refused everywhere. What cannot be
+    finished is taken back.
 
     Raises:
         WardroundError: WR-1914, the folder is not empty; WR-1915, the database cannot be used or is another
             consortium's.
     """
     make_private_folder(path)
+    try:
+        _fill(path, settings, now)
+    except BaseException:
+        for item in path.iterdir():  # it was empty; the next attempt finds it so
+            shutil.rmtree(item) if item.is_dir() else item.unlink()
+        raise
+
+
+def _fill(path: Path, settings: CoordinatorSettings, now: int) -> None:
     for name in ("tls", "log", "runs", "weights"):
         (path / name).mkdir(mode=0o700)
     authority = SigningKey.generate(os.urandom)

@@ -95,3 +95,11 @@ def test_two_people_are_two() -> None:
     assert Decision(**known, by="Ann", second="Bo").second == "Bo"
     with pytest.raises(ValueError, match="the second person is the first"):
         Decision(**known, by="Ann", second="ANN")
+
+
+@pytest.mark.parametrize("reason", ["\x1b[2J", "a\0", "\u202efle", "\t", "x" * 2001])
+def test_reasons_hold_nothing_that_steers_a_terminal(reason: str) -> None:
+    known = {"consortium": "wards", "site": "oak", "study": "sha256:" + "0" * 64, "verdict": "rejected", "at": 5}
+    assert Decision(**known, by="Ann", reason="too few\nnurses 杉").reason
+    with pytest.raises(ValueError, match="reason"):
+        Decision(**known, by="Ann", reason=reason)

@@ -104,6 +104,8 @@ def test_the_database_of_another_consortium_is_refused(folder: Path, tmp_path: P
     url = f"sqlite:///{folder / 'coordinator.db'}"
     with pytest.raises(WardroundError, match=r"WR-1915.*another consortium's"):
         create_consortium(tmp_path / "others", "others", "localhost:443", now=NOW, database=url)
+    assert list((tmp_path / "others").iterdir()) == []
+    create_consortium(tmp_path / "others", "others", "localhost:443", now=NOW).close()
     with Consortium(folder) as consortium:
         assert consortium.store.sites() == ()
 

@@ -64,7 +64,9 @@ def test_a_study_is_proposed_once_under_the_authoritys_signature(consortium: Con
     assert len(consortium.store.studies()) == 1
 
 
-@pytest.mark.parametrize(("by", "why"), [("", ""), ("x" * 101, ""), ("two\nlines", ""), ("A", "x" * 2001)])
+@pytest.mark.parametrize(
+    ("by", "why"), [("", ""), ("x" * 101, ""), ("two\nlines", ""), ("A", "x" * 2001), ("A", "\x1b[2J")]
+)
 def test_words_that_hospitals_could_not_read_are_refused(consortium: Consortium, by: str, why: str) -> None:
     with pytest.raises(WardroundError, match="WR-1931"):
         consortium.propose(STUDY, by, why, now=NOW)
