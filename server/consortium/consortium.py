@@ -95,7 +95,7 @@ class Consortium(Membership):
             raise WardroundError("WR-1913", f"Study {study[:19]}… was not proposed.")
         if site not in found.sites:
             raise WardroundError("WR-1909", f"Study {study[:19]}… does not name {site}.")
-        if sum(row.site == site for row in self.store.decision_history(study)) >= MOST_DECISIONS:
+        if self.store.decided_times(study, site) >= MOST_DECISIONS:
             raise WardroundError("WR-1910", f"{site} has decided {MOST_DECISIONS} times about this study.")
 
     def approvals(self, study: StudyId) -> tuple[SiteId, ...]:

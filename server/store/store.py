@@ -103,6 +103,15 @@ class Store(Members):
         last = {row.site: row for row in self.decision_history(study)}
         return tuple(last[site] for site in sorted(last))
 
+    def decided_times(self, study: StudyId, site: SiteId) -> int:
+        """How often a site has decided about a study."""
+        of_site = tables.decisions.c.study == study, tables.decisions.c.site == site
+        with self.reading() as connection:
+            count: int = connection.execute(
+                select(func.count()).select_from(tables.decisions).where(*of_site)
+            ).scalar_one()
+            return count
+
     def decision_history(self, study: StudyId) -> tuple[DecisionRow, ...]:
         """All decisions about a study in the order of their arrival."""
         of_study = select(tables.decisions).where(tables.decisions.c.study == study)

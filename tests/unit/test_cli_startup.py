@@ -8,7 +8,21 @@ import sys
 
 import pytest
 
-HEAVY = ("flwr", "matplotlib", "monai", "nibabel", "numpy", "pandas", "pyarrow", "scipy", "sklearn", "torch")
+HEAVY = (
+    "alembic",
+    "flwr",
+    "grpc",
+    "matplotlib",
+    "monai",
+    "nibabel",
+    "numpy",
+    "pandas",
+    "pyarrow",
+    "scipy",
+    "sklearn",
+    "sqlalchemy",
+    "torch",
+)
 
 PROBE = """
 import contextlib, io, json, sys
@@ -47,6 +61,8 @@ def test_help_imports_nothing_heavy(loaded: dict[str, list[str]]) -> None:
 
 def test_commands_of_the_contract_exist(loaded: dict[str, list[str]]) -> None:
     promised = {"demo", "simulate", "evaluate", "report", "compare", "hospital data check"}
+    promised |= {f"coordinator {name}" for name in ("init", "invite", "revoke", "propose", "studies", "export")}
+    promised |= {"coordinator sites list", "coordinator sites add"}
     assert promised - set(loaded) == set()
 
 

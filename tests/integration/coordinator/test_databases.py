@@ -20,6 +20,7 @@ from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.server.consortium import Consortium, create_consortium
 from wardround.server.consortium.export import exported
 from wardround.server.store import open_store
+from wardround.server.store.database import connect
 from wardround.server.store.tables import metadata
 
 if TYPE_CHECKING:
@@ -239,6 +240,24 @@ def add_run_of_no_study(store: Store) -> None:
         store.add_event("lost")
         store.add_site(SiteId("elm"))
         store.add_run(StudyRunId("r1"), StudyId("sha256:" + "0" * 64), by="A", seed=0)
+
+
+def test_a_server_that_hung_up_is_called_again(postgresql: Callable[[], str]) -> None:
+    url = postgresql()
+    store, other = open_store(url), connect(url)
+    store.add_event("before")
+    with other.connect() as connection:
+        ended = connection.execute(
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+            )
+        ).all()
+    assert ended
+    store.add_event("after")
+    assert [event.kind for event in store.events()] == ["before", "after"]
+    other.dispose()
+    store.close()
 
 
 def test_a_database_that_is_not_there_is_named_without_its_address(tmp_path: Path) -> None:

@@ -130,6 +130,15 @@ def test_the_newest_decision_counts_and_a_replayed_one_changes_nothing(asked: Co
     assert [row.verdict for row in asked.store.decision_history(STUDY.id)] == ["approved", "withdrawn", "approved"]
 
 
+def test_a_site_cannot_fill_the_database_with_decisions(asked: Consortium, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("wardround.server.consortium.consortium.MOST_DECISIONS", 2)
+    for at in (NOW, NOW + 1):
+        assert asked.decide(FIRST.name, decision(at=at), now=NOW)
+    with pytest.raises(WardroundError, match="WR-1910"):
+        asked.decide(FIRST.name, decision(at=NOW + 2), now=NOW)
+    assert len(asked.store.decision_history(STUDY.id)) == 2
+
+
 def test_the_approval_of_a_revoked_site_does_not_count(asked: Consortium) -> None:
     asked.decide(FIRST.name, decision(), now=NOW)
     asked.revoke(FIRST.site, "", now=NOW)
