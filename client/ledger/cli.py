@@ -21,7 +21,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
-HomeOption = Annotated[Path, typer.Option(help="The hospital's home folder.")]
+HomeOption = Annotated[Path, typer.Option(envvar="WARDROUND_HOME", help="The hospital's home folder.")]
 JsonFlag = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of tables.")]
 AdminOption = Annotated[str, typer.Option(help="Name of the person who decides this.")]
 ReasonOption = Annotated[str, typer.Option(help="Why; stays in the ledger.")]

@@ -107,7 +107,7 @@ def _policy(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterato
         yield "min_sites", words, lambda: policy.check_sites(sites)
         words = f"hospitals that may work with the coordinator: {k}; to be withstood: {least} or more"
         yield "colluding", words, lambda: policy.check_colluding(k, sites=sites)
-    if all(item.patients is not None for item in data):
+    if data and all(item.patients is not None for item in data):
         patients = sum(item.patients or 0 for item in data)
         words = f"patients from here: {patients}; allowed: {policy.min_patients} or more"
         yield "min_patients", words, lambda: policy.check_patients(patients)

@@ -88,16 +88,16 @@ def print_studies(found: list[ListedStudy]) -> None:
 def _listed(home: Home, kept: Kept) -> ListedStudy:
     runs = home.is_approved(kept.study)
     if kept.proposal is None:
-        return ListedStudy(kept.study, None, None, None, "unusable", runs, problem=str(kept.problem))
+        return ListedStudy(kept.study, None, None, None, "unusable", runs, problem=_words(kept.problem))
     proposal, title, problem = kept.proposal, None, None
     try:
         title = proposal.read_study().title
     except WardroundError as error:
-        problem = str(error)
+        problem = _words(error)
     try:
         decision = newest_decision(home, kept.study)
     except WardroundError as error:
-        decision, problem = None, str(error)
+        decision, problem = None, _words(error)
     return ListedStudy(
         kept.study,
         title,
@@ -123,9 +123,15 @@ def _state(entry: ListedStudy) -> str:
     if entry.problem is not None:
         return entry.problem
     if entry.state == "waiting":
-        return "waits for your decision"
+        return "runs here, and no decision is on record" if entry.runs_here else "waits for your decision"
     told = "" if entry.told else "; the coordinator was not told yet"
-    return f"{entry.state} by {' and '.join(entry.decided_by)} on {_day(entry.decided_at)}{told}"
+    wrong = "; its file is missing or damaged, approve it again"
+    lost = wrong if entry.state == "approved" and not entry.runs_here else ""
+    return f"{entry.state} by {' and '.join(entry.decided_by)} on {_day(entry.decided_at)}{told}{lost}"
+
+
+def _words(error: WardroundError | None) -> str | None:
+    return None if error is None else f"{error.code}: {error.what}"
 
 
 def _day(moment: int | None) -> str:
