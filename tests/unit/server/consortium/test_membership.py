@@ -103,6 +103,14 @@ def test_a_code_is_for_its_site_alone_and_a_newer_one_ends_it(consortium: Consor
     Hospital("oak").join(consortium, code=second)
 
 
+def test_a_code_ends_when_its_site_joins_by_files(consortium: Consortium) -> None:
+    code, oak = consortium.invite("oak", now=NOW), Hospital("oak")
+    consortium.enrol(oak.request(), now=NOW, invite_pin=None)
+    with pytest.raises(WardroundError, match="WR-1904"):
+        Hospital("oak").join(consortium, code=code)
+    assert consortium.trusted_roots(NOW).count(b"BEGIN CERTIFICATE") == 1
+
+
 def test_connections_are_opened_by_codes_that_are_open_or_were_just_used(consortium: Consortium) -> None:
     assert consortium.trusted_roots(NOW).count(b"BEGIN CERTIFICATE") == 1
     code = consortium.invite("oak", days=1, now=NOW)
