@@ -28,9 +28,6 @@ from wardround.common.errors import REGISTRY, WardroundError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
-"""No suite of TLS 1.2 that anybody here could use: TLS 1.3 only. grpcio has no other option for it."""
-
 REACH_SECONDS: Final = 10.0
 """How long a look at what is in the way may take."""
 

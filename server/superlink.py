@@ -14,6 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -23,6 +24,7 @@ from wardround.common.errors import WardroundError
 from wardround.server.files import write_private
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from wardround.server.flower import Bundle, Control
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 HOST: Final = "127.0.0.1"
 START_SECONDS: Final = 60.0
 STOP_SECONDS: Final = 10.0
+_END_SECONDS: Final = 0.5
+"""How long an ended connection precedes an ended process at most."""
+
 _DAYS: Final = 3650 * 86_400
 _SETTINGS: Final = {
     "FLWR_TELEMETRY_ENABLED": "0",
@@ -69,6 +74,7 @@ class SuperLink:
         """
         if self.running:
             raise RuntimeError("the SuperLink runs already")
+        self.stop()
         secret = self._credentials()
         port, fleet_port = _free_ports(2)
         self.address, self.fleet_address = f"{HOST}:{port}", f"{HOST}:{fleet_port}"
@@ -93,6 +99,7 @@ class SuperLink:
 
     def stop(self) -> None:
         """End it; again does nothing."""
+        self.incarnation = ""
         if self._control is not None:
             self._control.close()
             self._control = None
@@ -110,28 +117,44 @@ class SuperLink:
 
     def register_node(self, public_key: bytes) -> int:
         """Register a node by its public key as Flower writes it (PEM); its id."""
-        return self._running_control().register_node(public_key)
+        with self._answering() as control:
+            return control.register_node(public_key)
 
     def unregister_node(self, node: int) -> None:
         """Take a node out: what waits for it is answered with an error."""
-        self._running_control().unregister_node(node)
+        with self._answering() as control:
+            control.unregister_node(node)
 
     def start_run(self, bundle: Bundle) -> int:
         """Start a Flower run; its id."""
-        return self._running_control().start_run(bundle)
+        with self._answering() as control:
+            return control.start_run(bundle)
 
     def stop_run(self, run: int) -> None:
         """End a Flower run."""
-        self._running_control().stop_run(run)
+        with self._answering() as control:
+            control.stop_run(run)
 
     def acquire(self) -> tuple[int, str] | None:
         """Take the next run that nobody works on: its id, and the token for a ``RuntimeGrid``."""
-        return self._running_control().acquire()
+        with self._answering() as control:
+            return control.acquire()
 
-    def _running_control(self) -> Control:
-        if self._control is None or not self.running:
-            raise WardroundError("WR-1922", "The SuperLink does not run.")
-        return self._control
+    @contextmanager
+    def _answering(self) -> Iterator[Control]:
+        """Whatever fails because the process has ended is WR-1922."""
+        ended = WardroundError("WR-1922", "The SuperLink does not run.")
+        process = self._process
+        if self._control is None or process is None or process.poll() is not None:
+            raise ended
+        try:
+            yield self._control
+        except Exception as error:
+            try:
+                process.wait(_END_SECONDS)
+            except subprocess.TimeoutExpired:
+                raise error from None
+            raise ended from error
 
     def _credentials(self) -> bytes:
         self._folder.mkdir(mode=0o700, exist_ok=True)

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+import wardround.server  # noqa: F401  # before anything imports gRPC, as in the programs
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 

@@ -32,6 +32,9 @@ WATCH: Final = SERVICE + "Watch"
 PROTOCOLS: Final = (1,)
 """Versions of this service that this release speaks: its own and the one before."""
 
+BUNDLE: Final = "sha256:c5c658dadc683c574c39546730da38333fda6c450e455929e0c227865e1a507d"
+"""Of the Flower app bundle that every run is started with: names of installed apps, no code. Agents take no other."""
+
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]{0,127}$")]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
-import ssl
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,7 +10,7 @@ from wardround.common.crypto import certificates
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from wardround.common.ids import SiteId
     from wardround.server.store import Store
@@ -53,37 +52,61 @@ class Invited:
         return f"invite {self.pin}"
 
 
-def identify(properties: Mapping[str, Sequence[bytes]], store: Store, now: int) -> Member | Invited:
-    """The caller behind the properties of a connection (gRPC's ``auth_context``).
+class Callers:
+    """Knows callers by the certificates of their connections. Any thread may ask.
 
     The store is asked at every call: a certificate that was revoked a moment ago is refused on a connection that it
-    opened before. Names in certificates are not read: one's hash, or its key, was noted when it was issued.
+    opened before. While the store's version stays the same, what was found for a certificate holds.
 
-    Raises:
-        WardroundError: WR-1905, no certificate, an unknown, revoked or expired one, or an older version of TLS.
+    Names in certificates are not read: one's hash, or the pin of its key, was noted when it was issued.
+
+    Args:
+        store: Of the consortium.
+        clock: Seconds since 1970.
     """
-    if list(properties.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
-        raise WardroundError("WR-1905", "The connection is not TLS 1.3.")
-    pem = next(iter(properties.get("x509_pem_cert", ())), None)
-    if pem is None:
-        raise WardroundError("WR-1905", "The connection has no certificate.")
-    digest = hashlib.sha256(ssl.PEM_cert_to_DER_cert(pem.decode("ascii"))).hexdigest()
-    row = store.certificate(digest)
-    if row is None:
-        return _invited(pem, store, now)
-    if row.revoked_at is not None:
-        raise WardroundError("WR-1905", "The certificate was revoked.")
-    if not row.valid(now):
-        raise WardroundError("WR-1905", "The certificate has expired.")
-    site = store.site(row.site)
-    if site is None or site.state != "member" or site.node is None:
-        raise WardroundError("WR-1905", f"{row.site} is not a member.")
-    return Member(row.site, digest, bytes.fromhex(site.node))
 
+    def __init__(self, store: Store, clock: Callable[[], float]) -> None:
+        self._store, self._clock = store, clock
+        self._lock = threading.Lock()
+        self._version = -1
+        self._found: dict[bytes, tuple[Member | Invited, int]] = {}
 
-def _invited(pem: bytes, store: Store, now: int) -> Invited:
-    pin = certificates.pin_of(certificates.read_certificate(pem))
-    invite = store.invite_by_pin(pin)
-    if invite is None or now >= invite.until:
-        raise WardroundError("WR-1905", "The certificate is not one that this consortium issued.")
-    return Invited(pin)
+    def identify(self, properties: Mapping[str, Sequence[bytes]]) -> Member | Invited:
+        """The caller behind the properties of a connection (gRPC's ``auth_context``).
+
+        Raises:
+            WardroundError: WR-1905, no certificate, an unknown, revoked or expired one, or an older version of TLS.
+        """
+        if list(properties.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
+            raise WardroundError("WR-1905", "The connection is not TLS 1.3.")
+        pem = next(iter(properties.get("x509_pem_cert", ())), None)
+        if pem is None:
+            raise WardroundError("WR-1905", "The connection has no certificate.")
+        with self._lock:
+            version = self._store.version()
+            if version != self._version:
+                self._found, self._version = {}, version
+            if pem not in self._found:
+                self._found[pem] = self._find(pem)
+            caller, until = self._found[pem]
+        if self._clock() >= until:
+            raise WardroundError("WR-1905", "The certificate has expired.")
+        return caller
+
+    def _find(self, pem: bytes) -> tuple[Member | Invited, int]:
+        certificate = certificates.read_certificate(pem)
+        row = self._store.certificate(certificates.certificate_hash(certificate))
+        if row is None:
+            return self._invited(certificates.pin_of(certificate))
+        if row.revoked_at is not None:
+            raise WardroundError("WR-1905", "The certificate was revoked.")
+        site = self._store.site(row.site)
+        if site is None or site.state != "member" or site.node is None:
+            raise WardroundError("WR-1905", f"{row.site} is not a member.")
+        return Member(row.site, row.hash, bytes.fromhex(site.node)), row.until
+
+    def _invited(self, pin: str) -> tuple[Invited, int]:
+        invite = self._store.invite_by_pin(pin)
+        if invite is None:
+            raise WardroundError("WR-1905", "The certificate is not one that this consortium issued.")
+        return Invited(pin), invite.until

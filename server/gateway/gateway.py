@@ -17,6 +17,7 @@ from grpc_health.v1 import health_pb2
 from wardround.common.errors import WardroundError
 from wardround.common.wire.federation import SERVICE
 from wardround.server.flower import FLEET_CALLS, FLEET_PREFIX, bundle
+from wardround.server.gateway.callers import Callers
 from wardround.server.gateway.calls import Guard
 from wardround.server.gateway.federation import Federation
 from wardround.server.gateway.hub import ALIVE_SECONDS, Hub
@@ -100,9 +101,8 @@ class Gateway:
         quotas = Quotas(self._settings, time.monotonic)
         deadline = self._settings.deadline_seconds
         self._guard = Guard(
-            store=store,
+            callers=Callers(store, clock),
             quotas=quotas,
-            clock=clock,
             deadline=deadline,
             blocking=self._blocking,
             heard=self._presence.heard,
@@ -158,6 +158,10 @@ class Gateway:
     def last_heard(self) -> dict[SiteId, float]:
         """When each site called last, seconds since 1970; only since this process began."""
         return self._presence.last()
+
+    def counts(self) -> dict[str, int]:
+        """``calls``, ``bytes`` that sites sent, and refusals by ``WR`` code, since this object was made."""
+        return dict(self._guard.counts)
 
     @property
     def watching(self) -> frozenset[SiteId]:
@@ -251,6 +255,8 @@ class Gateway:
             ("grpc.max_metadata_size", 16 << 10),
             ("grpc.max_concurrent_streams", 2 * self._settings.streams),
             ("grpc.so_reuseport", 0),
+            ("grpc.server_handshake_timeout_ms", 20_000),
+            ("grpc.max_connection_idle_ms", 600_000),
             ("grpc.keepalive_time_ms", 20_000),
             ("grpc.keepalive_timeout_ms", 20_000),
             ("grpc.keepalive_permit_without_calls", 1),

@@ -1,12 +1,12 @@
 """Which connections come about: mutual TLS 1.3, certificates of members and of open invites.
 
 grpcio has no option for the oldest version of TLS. Its list of cipher suites is that of TLS 1.2 alone, so a suite that
-needs a shared key, which nobody here has, leaves TLS 1.3. It is read when the first credentials of a process are made.
+needs a shared key, which nobody here has, leaves TLS 1.3 (:mod:`wardround.server`). Where somebody imported gRPC before
+that, older handshakes succeed, and :mod:`callers` refuses every call on them.
 """
 
 from __future__ import annotations
 
-import os
 import time
 from typing import TYPE_CHECKING
 
@@ -14,9 +14,6 @@ import grpc
 
 if TYPE_CHECKING:
     from wardround.server.consortium import Consortium
-
-
-os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-PSK-CHACHA20-POLY1305"
 
 
 class Trust:

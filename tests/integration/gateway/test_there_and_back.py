@@ -5,20 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pytest
-from fakes.federated import echo, federated
+from fakes.federated import echo
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fakes.federated import Federated
-
-
-@pytest.fixture(scope="module")
-def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federated]:
-    with federated(tmp_path_factory.mktemp("there-and-back")) as started:
-        yield started
 
 
 def test_a_message_goes_there_and_its_answer_comes_back(stand: Federated) -> None:
