@@ -104,7 +104,7 @@ def _trained_by(
         pooled = pooled_home(name, hospitals, arm.trains_on, run, scenario.study)
         homes = {pooled.site: pooled}
     fields = scenario.study.model_dump(by_alias=True)
-    fields |= {"sites": tuple(homes), "aggregation": _aggregation(scenario.study, len(homes))}
+    fields |= {"sites": tuple(homes), "aggregation": aggregation_of(scenario.study, len(homes))}
     if scenario.study.privacy is not None:
         fields["privacy"] = _privacy(scenario.study, len(arm.trains_on), fields["aggregation"]["mode"])
     return Study.model_validate(fields), homes
@@ -121,7 +121,7 @@ def _privacy(study: Study, hospitals: int, mode: str) -> dict[str, Any]:
     return fields | ({} if mode == "private" else {"trust": "local"})
 
 
-def _aggregation(study: Study, sites: int) -> dict[str, Any]:
+def aggregation_of(study: Study, sites: int) -> dict[str, Any]:
     """The study's aggregation for an arm with this many sites.
 
     Where no secure sum over so few exists, it is open: such an arm is the researcher's baseline, and

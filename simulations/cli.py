@@ -14,6 +14,7 @@ import typer
 from wardround.client.cli import app as hospital
 from wardround.common.errors import WardroundError
 from wardround.server.cli import app as coordinator
+from wardround.simulations.deployed import cli as deployed
 from wardround.simulations.privacy.cli import app as privacy
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ app = typer.Typer(
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
 )
+hospital.command("report")(deployed.own_report)
+coordinator.command("report")(deployed.central_report)
 app.add_typer(coordinator, name="coordinator")
 app.add_typer(hospital, name="hospital")
 app.add_typer(privacy, name="privacy")

@@ -13,12 +13,12 @@ from wardround.client.data.split import Parts
 from wardround.client.home import write_atomically
 from wardround.client.statement.caution import promise_warnings
 from wardround.simulations.clipping import clipping_warnings
+from wardround.simulations.history import losses, rounds_of
 from wardround.simulations.job import load_model
 from wardround.simulations.privacy.spent import privacy_rows
 from wardround.simulations.privacy.write import write_statement
-from wardround.simulations.results import Metric, Model, Results, Round, StudySummary
+from wardround.simulations.results import Metric, Model, Results, StudySummary
 from wardround.simulations.statistics import metric_rows, test_rows
-from wardround.simulations.warned import of_round
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def collect_results(
     cases = pd.concat([pd.read_csv(job.out / "cases.csv", dtype={"fold": "Int64"}) for job in jobs], ignore_index=True)
     cases.to_csv(run / "cases.csv", index=False)
     arms = [arm.name for arm in scenario.arms()]
-    rounds = [row for job in jobs for row in _rounds(job)]
+    rounds = [row for job in jobs for row in rounds_of(job.out, job.arm, job.seed, job.fold)]
     reported = _reported_model(jobs, run)
     privacy = privacy_rows(request.study, hospitals, jobs)
     results = Results(
@@ -59,7 +59,7 @@ def collect_results(
         tests=test_rows(cases, request.study, arms, list(request.study.sites), list(scenario.sites)),
         rounds=rounds,
         privacy=privacy,
-        warnings=[*warnings, *promise_warnings(request.study, privacy), *_losses(rounds), *clipping_warnings(jobs)],
+        warnings=[*warnings, *promise_warnings(request.study, privacy), *losses(rounds), *clipping_warnings(jobs)],
         model=reported,
     )
     _write(run / "results.json", results.model_dump(mode="json", by_alias=True))
@@ -74,53 +74,6 @@ def collect_results(
 
 def _write(path: Path, content: Any) -> None:  # noqa: ANN401 - any JSON value
     write_atomically(path, json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False).encode())
-
-
-def _rounds(job: Job) -> list[Round]:
-    history = json.loads((job.out / "history.json").read_text(encoding="utf-8"))
-    validations = {item["round"]: item for item in history["validations"]}
-    rows = []
-    for record in history["rounds"]:
-        after = validations.get(record["round"], {"loss": {}, "metric": {}, "mean": None})
-        rows.append(
-            Round(
-                arm=job.arm,
-                seed=job.seed,
-                fold=job.fold,
-                round=record["round"],
-                seconds=record["seconds"],
-                train_seconds=record["train_seconds"],
-                bytes_up=record["bytes_up"],
-                bytes_down=record["bytes_down"],
-                samples=record["samples"],
-                sites=record["sites"],
-                dropped=_with_reasons(record["dropped"]),
-                train_loss=record["train_loss"],
-                validation_loss=after["loss"],
-                validation_metric=after["metric"],
-                validation_mean=after["mean"],
-                attempts=record["attempts"],
-                silent=_with_reasons(record["silent"]),
-                failed=record["failed"],
-            )
-        )
-    return rows
-
-
-def _with_reasons(sites: Mapping[str, str]) -> list[str]:
-    return [f"{site}: {reason}" for site, reason in sites.items()]
-
-
-def _losses(rounds: Sequence[Round]) -> list[str]:
-    """What people should know of rounds that did not go smoothly."""
-    return [of_round(row.arm, row.seed, row.round, found) for row in rounds for found in _trouble(row)]
-
-
-def _trouble(row: Round) -> list[str]:
-    failed = [f"tried again. {words}" for words in row.failed]
-    left_out = [f"left out {'; '.join(row.dropped)}"] if row.dropped else []
-    silent = [f"in the sum, but silent afterwards: {'; '.join(row.silent)}"] if row.silent else []
-    return [*failed, *left_out, *silent]
 
 
 def _reported_model(jobs: Sequence[Job], run: Path) -> Model | None:

@@ -39,12 +39,21 @@ def write_examples(
         arm = f"leave-one-out/{site}" if request.simulation.protocol == "leave-one-site-out" else "federated"
         own = {job.fold: job for job in jobs if job.arm == arm and job.seed == request.seeds[0]}
         if own:
-            _write_site(site, hospital, own, request.study, folder)
+            write_site(site, hospital, own, request.study, folder)
 
 
-def _write_site(
+def write_site(
     site: SiteId, hospital: VirtualHospital, jobs: Mapping[int | None, Job], study: Study, folder: Path
 ) -> None:
+    """Write the examples of one hospital.
+
+    Args:
+        site: Its name.
+        hospital: Its data.
+        jobs: Scored jobs of one seed, by fold; None without folds.
+        study: Theirs.
+        folder: Where the examples are written.
+    """
     ranked = _ranked(site, jobs, study)
     for name, place in (("best", 0), ("median", len(ranked) // 2), ("worst", -1)):
         if len(ranked):

@@ -197,11 +197,20 @@ def run_job(job: Job, observer: Callable[[Handled], None] | None = None) -> None
     job.out.mkdir(parents=True, exist_ok=True)
     if not job.trained():
         _train(job, observer)
+    score_model(job, observer)
+    job.mark_finished()
+
+
+def score_model(job: Job, observer: Callable[[Handled], None] | None = None) -> None:
+    """Score the model in the job's folder at every tested site, and join their tables into ``cases.csv``.
+
+    Raises:
+        WardroundError: WR-1503, there is no such model; or what a hospital refused.
+    """
     _, layout, vector, _ = load_model(job.out / "model")
     homes = {site: home for site, (home, _) in job.tested.items()}
     score_everywhere(job, InProcessGrid(homes, observer), layout, vector)
     _collect_cases(job)
-    job.mark_finished()
 
 
 def _train(job: Job, observer: Callable[[Handled], None] | None) -> None:

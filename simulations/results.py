@@ -137,6 +137,9 @@ class Results(Row):
         data: Digest of each site's data.
         hospitals: The data report of each site: patients, images, parts, classes, intensities,
             geometry (``wardround.client.data.report``), and whether the study trained on it.
+        seen_from: Who has found this: a simulation, which sees all hospitals; a coordinator, which sees what they
+            sent; or one hospital, which sees itself.
+        absent: What of a simulation's results is not here, and why.
     """
 
     schema_: Literal[1] = Field(alias="schema", default=1)
@@ -153,5 +156,7 @@ class Results(Row):
     privacy: list[Privacy]
     warnings: list[str]
     model: Model | None
+    seen_from: Literal["simulation", "coordinator", "hospital"] = "simulation"
+    absent: list[str] = Field(default_factory=list)
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True)

@@ -107,9 +107,7 @@ def read_request(run: Path) -> RunRequest:
 def write_settings(run: Path, request: RunRequest, *, workers: int, device: str) -> None:
     """Write ``settings.json``: versions, machine, threads and seeds."""
     settings: dict[str, Any] = {
-        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
-        "python": platform.python_version(),
-        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+        **surroundings(),
         "backend": "inprocess",
         "device": device,
         "threads_per_site": request.threads,
@@ -120,6 +118,15 @@ def write_settings(run: Path, request: RunRequest, *, workers: int, device: str)
         "equal_work": _WORK if request.study.privacy is None else _WORK_PROMISED,
     }
     write_atomically(run / "settings.json", json.dumps(settings, indent=1).encode())
+
+
+def surroundings() -> dict[str, Any]:
+    """Versions and machine, as ``settings.json`` has them."""
+    return {
+        "versions": {name: importlib.metadata.version(name) for name in LIBRARIES},
+        "python": platform.python_version(),
+        "machine": {"system": platform.system(), "processor": platform.machine(), "cores": os.cpu_count()},
+    }
 
 
 def free_folder(parent: Path, name: str) -> Path:

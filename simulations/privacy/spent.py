@@ -15,6 +15,7 @@ from wardround.common.privacy.lattice import Lattice
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from wardround.client.home import Home
     from wardround.client.ledger.state import Run
     from wardround.common.study import Study
     from wardround.simulations.hospitals import VirtualHospital
@@ -35,22 +36,34 @@ def privacy_rows(study: Study, hospitals: Mapping[SiteId, VirtualHospital], jobs
     if study.privacy is None:
         return [Privacy(site=site, unit="patient", epsilon=None, delta=None) for site in study.sites]
     runs = [StudyRunId(job.run) for job in jobs if job.arm == "federated"]
-    validations = [validations_of(run) for run in runs]
-    return [
-        _row(
-            study, site, len(runs), spent=_spent(hospitals[site], runs), validated=_spent(hospitals[site], validations)
-        )
-        for site in study.site_ids
-    ]
+    return [row_of_home(study, hospitals[site].home, runs) for site in study.site_ids]
 
 
-def _spent(hospital: VirtualHospital, runs: Sequence[StudyRunId]) -> list[Run]:
-    """What the ledger has of each run; nothing of a run that never asked this site."""
-    known = hospital.home.ledger.state().runs
-    return [known[run] for run in runs if run in known]
+def row_of_home(study: Study, home: Home, runs: Sequence[StudyRunId]) -> Privacy:
+    """The row of one site, from its ledger.
+
+    Args:
+        study: One with a promise.
+        home: Of the site.
+        runs: Its study runs.
+
+    Raises:
+        WardroundError: WR-1811 to WR-1814, the ledger is not usable.
+    """
+    known = home.ledger.state().runs  # nothing of a run that never asked this site
+    spent = [known[run] for run in runs if run in known]
+    validated = [known[run] for run in map(validations_of, runs) if run in known]
+    return _row(study, home.site, len(runs), spent=spent, validated=validated)
 
 
-def _row(study: Study, site: SiteId, runs: int, *, spent: Sequence[Run], validated: Sequence[Run]) -> Privacy:
+def row_without_ledger(study: Study, site: SiteId) -> Privacy:
+    """The row of one site as its coordinator knows it: the promise, and not what it cost."""
+    if study.privacy is None:
+        return Privacy(site=site, unit="patient", epsilon=None, delta=None)
+    return _row(study, site, 1, spent=(), validated=None)
+
+
+def _row(study: Study, site: SiteId, runs: int, *, spent: Sequence[Run], validated: Sequence[Run] | None) -> Privacy:
     promise = study.promise
     return Privacy(
         site=site,
@@ -86,11 +99,13 @@ def _cost(study: Study, spent: Sequence[Run]) -> dict[str, Any]:
     }
 
 
-def _validations(study: Study, validated: Sequence[Run]) -> dict[str, Any]:
-    """The fields of a row that begin with ``validation_``."""
+def _validations(study: Study, validated: Sequence[Run] | None) -> dict[str, Any]:
+    """The fields of a row that begin with ``validation_``; None: what was spent is not known."""
     paid = study.promise.validation
     if paid is None:
         return {}
+    if validated is None:
+        return {"validation_epsilon": paid.epsilon}
     steps = max((run.spent_steps for run in validated), default=0)
     spent = pld.epsilon(paid.step, steps, study.promise.delta) if steps else 0.0
     return {"validation_epsilon": paid.epsilon, "validation_spent_epsilon": spent}

@@ -54,9 +54,12 @@ class Answer:
 def answer(results: Results, study: Study) -> Answer:
     """Say what the run shows.
 
-    Without a federated arm (leave-one-site-out protocols) the answer is about unseen hospitals.
+    Without a federated arm (leave-one-site-out protocols) the answer is about unseen hospitals; a coordinator sees no
+    figures, and its answer is about the run.
     """
     lookup = Lookup(results, study)
+    if results.seen_from == "coordinator":
+        return _of_a_coordinator(lookup)
     if not lookup.has_federated:
         verdict_sentences, sentences = left_out(lookup)
         points = [Point("At a hospital that took no part?", sentences), *_last(lookup)]
@@ -70,6 +73,15 @@ def answer(results: Results, study: Study) -> Answer:
         *_last(lookup),
     ]
     return Answer(_verdict(lookup), tuple(point for point in points if point.sentences))
+
+
+def _of_a_coordinator(lookup: Lookup) -> Answer:
+    """What is known without figures of test patients."""
+    verdict: Sentence = ("Whether federation helped stands in the reports of the hospitals, which keep the figures.",)
+    complete = lookup.results.status == "completed"
+    went = "Every hospital is in every round." if complete else "Some hospitals missed rounds; see the warnings."
+    points = (Point("How did the run go?", ((went,),)), *_last(lookup)[:1])
+    return Answer((verdict,), tuple(point for point in points if point.sentences))
 
 
 def _last(lookup: Lookup) -> tuple[Point, ...]:

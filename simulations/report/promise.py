@@ -17,10 +17,12 @@ if TYPE_CHECKING:
     from wardround.simulations.report.lookup import Lookup
     from wardround.simulations.report.sourced import Sentence
 
-_NO_PRIVACY: Final = (
-    "This run used no differential privacy; epsilon is unlimited. In a simulation all images lie on one machine "
-    "anyway; what is simulated is who trains on what."
+_NO_PRIVACY: Final = "This run used no differential privacy; epsilon is unlimited."
+_ON_ONE_MACHINE: Final = (
+    " In a simulation all images lie on one machine anyway; what is simulated is who trains on what."
 )
+_NOISY: Final = "The noise is in every number here; a model without it may do better."
+_WITHOUT_NOISE: Final = "The model of this hospital alone was trained without noise, because it stays here."
 _SIMULATED: Final = (
     "Here all hospitals are virtual and lie on one machine: this report reads counts and scores where they lie. "
     "Between real hospitals they would stay."
@@ -70,7 +72,7 @@ def privacy_section(run: RunFolder) -> PrivacySection:
     """The section of a run."""
     lookup = run.lookup
     return PrivacySection(
-        sentences=(*_secure_sum(lookup), *(_told(lookup) if run.statement is None else _summary(run.statement))),
+        sentences=(*_secure_sum(lookup), *(_told(lookup) if run.statement is None else _summary(run))),
         spent=_spent_table(lookup),
         not_sent=_not_sent(lookup),
         losses=_not_sent(lookup, "loss"),
@@ -87,13 +89,15 @@ def promise_point(lookup: Lookup) -> tuple[Sentence, ...]:
     place, row = rows[0]
     if row.epsilon is None:
         return (("Nothing: gradients were clipped, but no noise was added. Epsilon is unlimited.",),)
+    alone = lookup.results.seen_from == "hospital"
     return (
         (
-            "Every model of this run was trained under patient-level differential privacy: epsilon ",
+            "The federated model" if alone else "Every model of this run",
+            " was trained under patient-level differential privacy: epsilon ",
             *_held(lookup, place),
             " at delta ",
             _quote(row.delta, place, "delta"),
-            " for each patient. The noise is in every number here; a model without it may do better.",
+            f" for each patient. {_WITHOUT_NOISE if alone else _NOISY}",
         ),
     )
 
@@ -139,11 +143,10 @@ def _not_sent(lookup: Lookup, word: str = "") -> tuple[Sentence, ...]:
     )
 
 
-def _summary(statement: Statement) -> tuple[Sentence, ...]:
-    points = [
-        (Quote(words, pointer("summary", place, file=_STATEMENT)),) for place, words in enumerate(statement.summary)
-    ]
-    return (*points, (_SIMULATED,))
+def _summary(run: RunFolder) -> tuple[Sentence, ...]:
+    words = run.statement.summary if run.statement is not None else []
+    points = [(Quote(said, pointer("summary", place, file=_STATEMENT)),) for place, said in enumerate(words)]
+    return (*points, *(((_SIMULATED,),) if run.results.seen_from == "simulation" else ()))
 
 
 def _chapters(statement: Statement) -> tuple[Chapter, ...]:
@@ -189,7 +192,7 @@ def _told(lookup: Lookup) -> tuple[Sentence, ...]:
     rows = lookup.results.privacy
     bounded = [(place, row) for place, row in enumerate(rows) if row.epsilon is not None]
     if not bounded:
-        return ((_NO_PRIVACY,),)
+        return ((_NO_PRIVACY + (_ON_ONE_MACHINE if lookup.results.seen_from == "simulation" else ""),),)
     sentences: list[Sentence] = []
     for place, row in bounded:
         epsilon = _number(row.epsilon or 0.0, place, "epsilon")

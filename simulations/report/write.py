@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from wardround.simulations.report.load import RunFolder
 
 _FAMILIES = (matrix, overlap, rates, partition, rounds, curves, confusion, histograms, examples)
+_WITHOUT_CASES = (partition, rounds)
 
 
 def write_report(run: Path) -> Path:
@@ -54,5 +55,6 @@ def write_report(run: Path) -> Path:
 
 def draw_figures(run: RunFolder) -> list[Picture]:
     """Every figure that this run has something to show in, in the order of the report."""
+    families = _FAMILIES if len(run.cases) else _WITHOUT_CASES
     with look():
-        return [picture for family in _FAMILIES for picture in family.draw(run)]
+        return [picture for family in families for picture in family.draw(run)]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shlex
+import subprocess
+import sys
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -51,3 +53,9 @@ def parse(words: Sequence[str]) -> None:
             assert found is not None
             command, context = found, click.Context(found, parent=context, info_name=name_found)
         command.make_context(context.info_name, rest, parent=context.parent)
+
+
+def run_command(*words: str) -> subprocess.CompletedProcess[str]:
+    """Run the program in a process of its own."""
+    start = "from wardround.simulations.cli import main; main()"
+    return subprocess.run([sys.executable, "-c", start, *words], capture_output=True, text=True, check=False)
