@@ -104,7 +104,8 @@ GetFab, because no site runs a bundle."""
 
 FLEET_PREFIX: Final = "/flwr.proto.Fleet/"
 NODE_KEY_HEADER: Final = "flwr-public-key-bin"
-NODE_HEADERS: Final = (NODE_KEY_HEADER, "flwr-signature-bin", "flwr-timestamp")
+TIME_HEADER: Final = "flwr-timestamp"
+NODE_HEADERS: Final = (NODE_KEY_HEADER, "flwr-signature-bin", TIME_HEADER)
 """Metadata by which the SuperLink knows a node."""
 
 

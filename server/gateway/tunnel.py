@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
 import grpc
@@ -19,6 +20,7 @@ from wardround.server.flower import (
     NODE_HEADERS,
     NODE_KEY_HEADER,
     SUPERLINK_NODE,
+    TIME_HEADER,
     read_expected,
     read_fleet_call,
     read_offered,
@@ -123,6 +125,7 @@ class Tunnel:
         """
         if metadata.get(NODE_KEY_HEADER) != caller.node_key:
             raise WardroundError("WR-1909", "The call is signed by the node key of another site, or by none.")
+        _check_time(metadata.get(TIME_HEADER))
         try:
             asked = read_fleet_call(name, body)
         except ValueError:
@@ -192,6 +195,16 @@ class Tunnel:
         elif name == "PushObject" and read_stored(answer):
             return held.stored(asked.session, asked.object)
         return False
+
+
+def _check_time(stamp: str | bytes | None) -> None:
+    """Refuse what the SuperLink would stumble over; whether it is the time now, and who signed it, it checks itself."""
+    try:
+        zone = datetime.fromisoformat(stamp).tzinfo if isinstance(stamp, str) else None
+    except ValueError:
+        zone = None
+    if zone is None:
+        raise WardroundError("WR-1909", "The call has no time, or one without a zone.")
 
 
 def _check(name: str, asked: FleetCall, held: _Held) -> None:
