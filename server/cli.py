@@ -10,6 +10,7 @@ import typer
 
 from wardround.common.errors import WardroundError
 from wardround.server.options import DirOption, JsonFlag, opened
+from wardround.server.runs import cli as runs
 
 if TYPE_CHECKING:
     from wardround.common.study import Study
@@ -195,6 +196,9 @@ def export(
         _print_json({"export": str(out)})
     else:
         typer.echo(f"Export: {out}")
+
+
+runs.mount(app)
 
 
 def _read_study(path: Path) -> Study:

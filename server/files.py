@@ -11,6 +11,7 @@ from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
     from pathlib import Path
+    from typing import BinaryIO
 
 
 def make_private_folder(path: Path) -> None:
@@ -51,6 +52,11 @@ def read_private(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise WardroundError("WR-1914", f"{path.name} cannot be read ({type(error).__name__}).") from error
+
+
+def append_private(path: Path) -> BinaryIO:
+    """Open a file of mode 0600 to add to it; it is made if it is missing."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600), "ab")
 
 
 def write_private(path: Path, content: bytes) -> None:

@@ -193,4 +193,12 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         " changed.",
         "wardround coordinator studies shows what was proposed and decided.",
     ),
+    ErrorPage(
+        "WR-1935",
+        "process of a run ended by itself",
+        "The coordinator carries out every run in a process of its own. This one ended several times in a row before"
+        " it had committed another round, most often because memory ran out or a disk is full. What was committed is"
+        " kept.",
+        "log/runs.log of the coordinator's folder may say why. Mend it and go on: wardround coordinator resume RUN.",
+    ),
 )

@@ -66,6 +66,18 @@ class CertificateSettings(_Table):
     names: Annotated[tuple[HostName, ...], Field(max_length=100)] = ()
 
 
+class RunSettings(_Table):
+    """When a round goes on without a site. No site is cut off for being slow: its agent calls while it works.
+
+    Attributes:
+        silent_seconds: Without a call of its agent for so long, a site is silent.
+        grace_seconds: After the coordinator's start, sites that have not called yet are waited for so long.
+    """
+
+    silent_seconds: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 40.0
+    grace_seconds: Annotated[float, Field(ge=0, le=86_400, allow_inf_nan=False)] = 60.0
+
+
 class CoordinatorSettings(_Table):
     """The consortium and its gateway.
 
@@ -77,6 +89,7 @@ class CoordinatorSettings(_Table):
         database: Where the database is.
         gateway: What one site may ask.
         certificates: How long certificates last.
+        runs: When a round goes on without a site.
     """
 
     schema_: Literal[1] = Field(alias="schema", default=1)
@@ -86,6 +99,7 @@ class CoordinatorSettings(_Table):
     database: DatabaseSettings = DatabaseSettings()
     gateway: GatewaySettings = GatewaySettings()
     certificates: CertificateSettings = CertificateSettings()
+    runs: RunSettings = RunSettings()
 
     @property
     def host(self) -> str:

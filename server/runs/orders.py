@@ -1,0 +1,143 @@
+"""What people ask of runs: start, stop, resume. Each is a change of the store, which the coordinator's process sees."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Final
+
+from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId, StudyRunId
+from wardround.server.private.session import smallest_cohort
+from wardround.server.store.rows import OPEN_RUNS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from wardround.common.study import Study
+    from wardround.server.consortium import Consortium
+    from wardround.server.store import RunRow, Store, StudyRow
+
+_SHORTEST: Final = 6
+"""Characters of a hash that people have to give at least."""
+
+_NAME: Final = 100
+
+
+def find_study(store: Store, text: str) -> StudyRow:
+    """A proposed study by its name, its hash, or the beginning of its hash.
+
+    Raises:
+        WardroundError: WR-1913, there is none, or several.
+    """
+    wanted = text.removeprefix("sha256:")
+    found = [
+        row
+        for row in store.studies()
+        if row.name == text or (len(wanted) >= _SHORTEST and row.id.removeprefix("sha256:").startswith(wanted))
+    ]
+    if len(found) != 1:
+        what = "No study that was proposed has" if not found else "Several studies have"
+        raise WardroundError("WR-1913", f"{what} the name or hash {text!r}.")
+    return found[0]
+
+
+def find_run(store: Store, text: str) -> RunRow:
+    """A run by its id, or by the name or hash of a study of which it is the newest run.
+
+    Raises:
+        WardroundError: WR-1923, there is none.
+    """
+    runs = store.runs()
+    for row in runs:
+        if row.id == text:
+            return row
+    studies = {row.id for row in store.studies() if text in (row.name, row.id)}
+    of_study = [row for row in runs if row.study in studies]
+    if not of_study:
+        raise WardroundError("WR-1923", f"There is no run {text!r}.")
+    return of_study[-1]
+
+
+def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without: Sequence[str] = ()) -> RunRow:
+    """Have a proposed study run once; the coordinator's process begins when it sees it.
+
+    Args:
+        consortium: Whose study.
+        text: Name or hash of the study.
+        by: The person who starts it.
+        seed: Of the initial model and of the sites' sample order.
+        without: Sites of the study that do not take part.
+
+    Raises:
+        WardroundError: WR-1913, it was not proposed, or a site that takes part has not approved it; WR-1923, a run of
+            it is not over; WR-1931, the name of the person cannot be used.
+    """
+    from wardround.server.consortium.requests import words
+
+    asked_by, store = words(by, "The name of the person who starts the run"), consortium.store
+    with store.transaction():
+        row = find_study(store, text)
+        study = read_study(consortium, row)
+        left_out = tuple(SiteId(site) for site in dict.fromkeys(without))
+        _check_sites(study, left_out)
+        _check_approved(consortium, row, left_out)
+        for run in store.runs(OPEN_RUNS):
+            if run.study == row.id:
+                raise WardroundError("WR-1923", f"Run {run.id} of this study is {run.state}.")
+        number = 1 + sum(run.study == row.id for run in store.runs())
+        run_id = StudyRunId(f"{row.name[:_NAME]}.{number}.{secrets.token_hex(3)}")
+        store.add_event("run.asked", study=row.id, run=run_id, words=asked_by)
+        return store.add_run(run_id, row.id, by=asked_by, seed=seed, without=left_out)
+
+
+def stop(store: Store, text: str, *, by: str) -> RunRow:
+    """End a run; what it committed stays, and it may be resumed.
+
+    Raises:
+        WardroundError: WR-1923, there is no such run, or it is over.
+    """
+    with store.transaction():
+        run = find_run(store, text)
+        store.add_event("run.stopped", study=run.study, run=run.id, words=by)
+        return store.update_run(run.id, state="stopped", words=f"stopped by {by}", only_if=OPEN_RUNS)
+
+
+def resume(store: Store, text: str, *, by: str) -> RunRow:
+    """Go on with a run that was stopped or failed, after its last committed round.
+
+    Raises:
+        WardroundError: WR-1923, there is no such run, or it is neither stopped nor failed.
+    """
+    with store.transaction():
+        run = find_run(store, text)
+        store.add_event("run.resumed", study=run.study, run=run.id, words=by)
+        return store.update_run(run.id, state="waiting", words=f"resumed by {by}", only_if=("stopped", "failed"))
+
+
+def read_study(consortium: Consortium, row: StudyRow) -> Study:
+    """The study that was proposed, as the authority signed it.
+
+    Raises:
+        WardroundError: WR-1903, the database holds another one; WR-1906, this release does not know it.
+    """
+    return row.signed.verified(consortium.authority.public.hex()).read_study()
+
+
+def _check_sites(study: Study, without: Sequence[SiteId]) -> None:
+    unknown = [site for site in without if site not in study.sites]
+    if unknown:
+        raise WardroundError("WR-1913", f"{', '.join(unknown)}: not a site of the study.")
+    left = len(study.sites) - len(without)
+    needed = smallest_cohort(study) if study.private else study.aggregation.min_sites
+    if left < needed:
+        raise WardroundError("WR-1913", f"{left} sites would take part; the study needs {needed}.")
+
+
+def _check_approved(consortium: Consortium, row: StudyRow, without: Sequence[SiteId]) -> None:
+    approved = set(consortium.approvals(row.id))
+    verdicts = {found.site: found.verdict for found in consortium.store.decisions(row.id)}
+    missing = [site for site in row.sites if site not in approved and site not in without]
+    if missing:
+        told = "; ".join(f"{site}: {verdicts.get(site, 'no decision yet')}" for site in missing)
+        fix = "Ask these hospitals, or start without them: --without SITE."
+        raise WardroundError("WR-1913", f"Not every hospital of {row.name} has approved it. {told}.", fix=fix)
