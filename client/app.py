@@ -20,6 +20,7 @@ from wardround.client.noisy import NoisyRounds
 from wardround.client.secagg.wiring import discreetly, register
 from wardround.common.errors import WardroundError
 from wardround.common.wire import noisy
+from wardround.common.wire.base import REFUSED
 from wardround.common.wire.messages import Describe, Hello, HelloReply, Score, Train, Validate
 from wardround.common.wire.records import pack, pack_vector, unpack
 from wardround.common.wire.vectors import unpack_vector
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
 
 HOME_KEY = "wardround-home"
 """Key of the Flower node configuration under which the home folder's path stands."""
-
-REFUSED = 1300
-"""Flower error code of a refusal; the reason starts with the ``WR`` code."""
 
 app = ClientApp()
 _models: dict[bytes, ResidentModel] = {}

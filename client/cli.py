@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from wardround.client.agent.cli import add_commands
 from wardround.client.data.cli import app as data_app
 from wardround.client.ledger.cli import app as ledger_app
 
@@ -23,6 +24,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
+add_commands(app)
 
 HomeOption = Annotated[Path | None, typer.Option(envvar="WARDROUND_HOME", help="The hospital's home folder.")]
 StudyArgument = Annotated[str, typer.Argument(help="The study's hash, or its first 8 digits or more.")]

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from wardround.client.ledger.ledger import Ledger
+    from wardround.common.privacy.witness import SignedHead
 
 SETTINGS: Final = "hospital.toml"
 HOME_VARIABLE: Final = "WARDROUND_HOME"
@@ -129,6 +130,8 @@ class Home:
             raise WardroundError("WR-1305", f"No {SETTINGS} can be read ({type(error).__name__}).") from error
         self.settings = validated(HospitalSettings, parse_toml(text), "WR-1305", SETTINGS)
         self._secret = _secret(path / "patient.key")
+        self.heard: Sequence[SignedHead | None] | None = None
+        """What witnesses of the ledger said when they were asked for the work at hand; None: nobody was asked."""
 
     @property
     def site(self) -> SiteId:
@@ -275,10 +278,22 @@ def open_home(path: Path | None) -> Home:
     Raises:
         WardroundError: WR-1914, none is named; WR-1305, there is no usable ``hospital.toml``.
     """
+    return Home(named_home(path))
+
+
+def named_home(path: Path | None) -> Path:
+    """The folder that a command names, whether it is a hospital's yet or not.
+
+    Args:
+        path: As given; None: neither by option nor by variable.
+
+    Raises:
+        WardroundError: WR-1914, none is named.
+    """
     if path is None:
         fix = f"Give the hospital's folder with --home DIR, or in the variable {HOME_VARIABLE}."
         raise WardroundError("WR-1914", "No hospital's folder is named.", fix=fix)
-    return Home(path)
+    return path
 
 
 def registered(settings: HospitalSettings, names: Sequence[str]) -> tuple[RegisteredData, ...]:

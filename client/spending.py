@@ -111,7 +111,8 @@ class Spending:
 
     def _spend(self, run: StudyRunId, number: int, cohort: Cohort) -> None:
         ledger = self.hospital.home.ledger
-        ledger.spend(run, number, ledger.computations(run, number) + 1, cohort, now=_now())
+        turn = ledger.computations(run, number) + 1
+        ledger.spend(run, number, turn, cohort, now=_now(), witness=self.hospital.home.heard)
 
     def settle(self) -> None:
         """The run is over here: rounds that never began are free again.

@@ -74,12 +74,14 @@ class Question:
         run: Flower's id of the run; nothing at the hospital depends on it.
         fields: The message's fields.
         vector: Of the body; None: there is none.
+        heads: What witnesses of the privacy ledger said just now, as JSON; None: nobody was asked.
     """
 
     kind: str
     run: int
     fields: Fields
     vector: VectorForm | None = None
+    heads: list[dict[str, Any] | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +92,13 @@ class Reply:
         fields: The reply's fields; None: it is refused.
         vector: Of the body; None: there is none.
         reason: Why there is no answer: a ``WR`` code, a colon and a sentence.
+        head: Where the privacy ledger stands since, signed, as JSON; None: as before.
     """
 
     fields: Fields | None = None
     vector: VectorForm | None = None
     reason: str | None = None
+    head: dict[str, Any] | None = None
 
 
 def send(connection: socket.socket, letter: bytes, header: object, body: bytes | memoryview = b"") -> None:

@@ -40,6 +40,10 @@ _PATIENCE: Final = 5.0
 """Seconds that a worker has to end by itself once its socket is closed."""
 
 
+class WorkerEndedError(Exception):
+    """The worker was ended because the agent ends: that is no answer to anything."""
+
+
 @dataclass
 class _Running:
     """A worker, and the settings that it was started with."""
@@ -72,6 +76,9 @@ class Worker:
         self._home = home
         self._last_device = last_device
         self._running: _Running | None = None
+        self._over = False
+        self.problem: WardroundError | None = None
+        """Why it cannot work at the moment: the GPU is gone."""
 
     @property
     def device(self) -> str | None:
@@ -99,6 +106,7 @@ class Worker:
                 raise RuntimeError("the worker did not begin with READY")
             running.ready = frames.Ready(**header)
             self._check_device(running.ready)
+            self.problem = None
         return running.ready
 
     def ask(self, question: Question, vector: bytes | memoryview = b"") -> tuple[Reply, bytearray]:
@@ -120,8 +128,7 @@ class Worker:
             raise RuntimeError("the worker did not answer a question with a reply")
         reply = frames.read_reply(header)
         if reply.reason is not None and reply.reason.startswith("WR-1601"):
-            self.stop()
-            raise _gpu_is_gone()
+            raise self._without_gpu()
         return reply, body
 
     def layout(self, study: StudyId) -> Layout:
@@ -156,7 +163,11 @@ class Worker:
             running.process.wait()
 
     def kill(self) -> None:
-        """End the worker at once, from a signal handler: whoever waits for its answer hears of it."""
+        """End the worker for good and at once, from a signal handler.
+
+        Whoever waits for its answer gets a :class:`WorkerEndedError`.
+        """
+        self._over = True
         if self._running is not None:
             self._running.process.kill()
 
@@ -181,10 +192,12 @@ class Worker:
         status = running.process.wait()
         started = running.ready is not None
         self._running = None
+        if self._over:
+            raise WorkerEndedError
         if started:
             self.warm()
         if status == GPU_LOST:
-            return _gpu_is_gone()
+            return self._without_gpu()
         return WardroundError("WR-1917", f"The worker {_ending(status)}{'' if started else ' while it started'}.")
 
     def _current(self) -> _Running:
@@ -225,13 +238,14 @@ class Worker:
     def _check_device(self, ready: Ready) -> None:
         lost = self._current().settings.device == "auto" and self._last_device == "cuda" and ready.device != "cuda"
         if ready.refused is not None or lost:
-            self.stop()
-            raise _gpu_is_gone()
+            raise self._without_gpu()
         self._last_device = ready.device
 
-
-def _gpu_is_gone() -> WardroundError:
-    return WardroundError("WR-1918", "The GPU that this hospital trains on is not there.")
+    def _without_gpu(self) -> WardroundError:
+        """What to answer. The worker is ended: the next one looks for the GPU anew."""
+        self.stop()
+        self.problem = WardroundError("WR-1918", "The GPU that this hospital trains on is not there.")
+        return self.problem
 
 
 def _ending(status: int) -> str:

@@ -8,17 +8,18 @@ can still do after that is not certain, and a new one is.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import resource
 import signal
 import socket
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from wardround.client.agent import frames
+from wardround.client.agent.confine import die_with_parent, leave_no_dump
 
 if TYPE_CHECKING:
     from flwr.app import Context, Message
@@ -31,8 +32,6 @@ OUT_OF_MEMORY: Final = 71
 GPU_LOST: Final = 72
 """Exit status: the GPU does not answer any more."""
 
-_PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
-_PR_SET_DUMPABLE: Final = 4
 _SACRIFICE: Final = 600
 """Added to the kernel's badness: when the machine's memory runs out, the worker goes and the agent stays."""
 
@@ -55,14 +54,10 @@ def confine(memory_mb: int) -> None:
     Args:
         memory_mb: Largest address space, MiB; 0: no limit of ours.
     """
-    os.umask(0o077)
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # from a terminal it reaches the agent too, which decides
     _offer()
-    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    control = getattr(ctypes.CDLL(None), "prctl", None)  # Linux alone has it
-    if control is not None:
-        control(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-        control(_PR_SET_DUMPABLE, 0, 0, 0, 0)
+    leave_no_dump()
+    die_with_parent()
     if memory_mb:
         resource.setrlimit(resource.RLIMIT_AS, (memory_mb << 20, memory_mb << 20))
 
@@ -97,8 +92,10 @@ def serve(connection: socket.socket, home: str) -> None:
         if letter == frames.SIZES:
             frames.send(connection, frames.LAYOUT, layout(Path(home), header))
             continue
-        reply, vector = answer(frames.read_question(header), body, home)
-        frames.send(connection, frames.REPLY, reply, vector)
+        question = frames.read_question(header)
+        hear(question, home)
+        reply, vector = answer(question, body, home)
+        frames.send(connection, frames.REPLY, replace(reply, head=new_head(question, home)), vector)
 
 
 def layout(home: Path, study: str) -> dict[str, Any]:
@@ -113,6 +110,35 @@ def layout(home: Path, study: str) -> dict[str, Any]:
     except WardroundError as error:
         return {"refused": f"{error.code}: {error.what}"}
     return {"entries": [[entry.name, list(entry.shape)] for entry in found.entries]}
+
+
+def hear(question: Question, home: str) -> None:
+    """Keep what witnesses said for the payment that the question may cost."""
+    from wardround.client.app import resident
+    from wardround.common.errors import WardroundError
+    from wardround.common.privacy.witness import SignedHead
+
+    with suppress(WardroundError):  # the answer will say the same
+        heads = question.heads
+        resident(home).home.heard = (
+            None if heads is None else [None if head is None else SignedHead.model_validate(head) for head in heads]
+        )
+
+
+def new_head(question: Question, home: str) -> dict[str, Any] | None:
+    """Where the privacy ledger stands after a message that may have spent something; None: it has not."""
+    from wardround.client.app import resident
+    from wardround.common.errors import WardroundError
+    from wardround.common.wire.kinds import KINDS
+
+    kind = KINDS.get(question.kind)
+    if kind is None or kind.carries is None:
+        return None
+    try:
+        found = resident(home).home
+        return found.ledger.signed_head(os.urandom(32)).model_dump(mode="json") if found.ledger.exists else None
+    except WardroundError:  # the ledger is not usable, and the answer said so
+        return None
 
 
 def answer(question: Question, body: bytearray, home: str) -> tuple[frames.Reply, bytes]:

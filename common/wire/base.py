@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from wardround.common.ids import SiteId, StudyId, StudyRunId
+
+REFUSED: Final = 1300
+"""Flower error code of a refusal; the reason starts with the ``WR`` code."""
 
 Count = Annotated[int, Field(ge=0, le=2**53)]
 Seconds = Annotated[float, Field(ge=0, le=1e12, allow_inf_nan=False)]

@@ -1,27 +1,44 @@
-"""A hospital with drawn chests and an approved study, as an agent finds it."""
+"""Hospitals with drawn chests and an approved study, and their agents as real processes."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fakes.scenarios import chest_scenario
 
+from wardround.client.agent.status import read_status
+from wardround.client.egress import Gate
+from wardround.client.enrol import join_by_code
+from wardround.client.offer import accept_offer, keep_offer, offered
 from wardround.simulations.hospitals import build_hospitals
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from fakes.federated import Federated
+
+    from wardround.client.agent.status import Status
     from wardround.client.home import Home
     from wardround.common.study import Study
+
+
+def hospitals(folder: Path, scenario: Any) -> dict[str, Home]:
+    """Every training hospital of a scenario; its study is approved there."""
+    found = build_hospitals(scenario, None, folder, device="cpu", threads=1, progress=lambda _: None)
+    for site in scenario.study.site_ids:
+        found[site].home.approve(scenario.study)
+    return {site: found[site].home for site in scenario.study.site_ids}
 
 
 def one_hospital(folder: Path, **sections: Any) -> tuple[Home, Study]:
     """A hospital, ``north``, that has approved a small open study of three."""
     scenario = chest_scenario(**sections)
-    hospitals = build_hospitals(scenario, None, folder, device="cpu", threads=1, progress=lambda _: None)
-    home = hospitals[scenario.study.site_ids[0]].home
-    home.approve(scenario.study)
-    return home, scenario.study
+    return hospitals(folder, scenario)["north"], scenario.study
 
 
 def change_settings(home: Home, old: str, new: str) -> None:
@@ -30,3 +47,83 @@ def change_settings(home: Home, old: str, new: str) -> None:
     text = path.read_text(encoding="utf-8")
     assert old in text
     path.write_text(text.replace(old, new), encoding="utf-8")
+
+
+def join_all(stand: Federated, homes: Mapping[str, Home]) -> None:
+    """Let hospitals join a real consortium by code, and accept the roster that has all of them."""
+    for site, home in homes.items():
+        (home.path / "roster.json").unlink(missing_ok=True)  # of the virtual consortium
+        admission = join_by_code(home, stand.invite(site), "", Gate(home, _no_layout).request)
+        move(home, admission.address, stand.address)
+    newest = stand.consortium.store.newest_roster()
+    assert newest is not None
+    for home in homes.values():
+        keep_offer(home, newest)
+        waiting = offered(home)
+        assert waiting is not None
+        accept_offer(home, waiting.roster.fingerprint, "A. Tester")
+
+
+def move(home: Home, old: str, new: str) -> None:
+    """Let a hospital call the gateway on the port on which the test's one really listens."""
+    path = home.path / "membership.toml"
+    path.write_text(path.read_text(encoding="utf-8").replace(old, new), encoding="utf-8")
+
+
+def _no_layout(_: object) -> Any:
+    raise AssertionError("a request has no vector")
+
+
+class Agents:
+    """Agents as processes, ``wardround hospital serve``.
+
+    Args:
+        homes: Of the hospitals.
+    """
+
+    def __init__(self, homes: Iterable[Home]) -> None:
+        self.homes = list(homes)
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+
+    def start(self, home: Home) -> subprocess.Popen[bytes]:
+        """Start one; what it prints goes to ``agent.out`` beside its home."""
+        program = "from wardround.simulations.cli import main; main()"
+        out = home.path.with_suffix(".out").open("ab")
+        command = [sys.executable, "-c", program, "hospital", "serve", "--home", str(home.path)]
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        out.close()
+        self.processes[home.site] = process
+        return process
+
+    def stop(self) -> None:
+        """End all, as a service manager does."""
+        for process in self.processes.values():
+            process.terminate()
+        for process in self.processes.values():
+            process.wait(30)
+
+
+@contextmanager
+def agents(homes: Iterable[Home]) -> Iterator[Agents]:
+    """Agents that run, and are connected when the block begins."""
+    found = Agents(homes)
+    try:
+        for home in found.homes:
+            found.start(home)
+        for home in found.homes:
+            until(home, lambda status: status.state == "idle")
+        yield found
+    finally:
+        found.stop()
+
+
+def until(home: Home, holds: Callable[[Status], bool], seconds: float = 120.0) -> Status:
+    """Wait for something in ``status.json``."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        status = read_status(home.path)
+        if status is not None and holds(status):
+            return status
+        time.sleep(0.05)
+    log = (home.path / "agent.log").read_text() if (home.path / "agent.log").exists() else "no log"
+    raise AssertionError(f"it did not come to that: {read_status(home.path)}\n{log}")
