@@ -87,7 +87,7 @@ def call(
 def handshake(
     stand: Federated, shown: Shown | None, oldest: ssl.TLSVersion, newest: ssl.TLSVersion, send: bytes = b""
 ) -> bytes:
-    """A TLS connection by hand: HTTP/2's preface, ``send``, and what comes back.
+    """A TLS connection by hand: HTTP/2's preface, ``send``, and all that comes back until it closes or falls silent.
 
     Raises:
         OSError: There is no connection.
@@ -105,11 +105,18 @@ def handshake(
         socket.create_connection(("127.0.0.1", stand.gateway.port), timeout=20) as raw,
         context.wrap_socket(raw, server_hostname="localhost") as connection,
     ):
-        connection.sendall(PREFACE + frame(4, 0, 0, b"") + send)
-        first = connection.recv(1 << 16)
-        if not first:
+        connection.sendall(PREFACE + frame(4, 0, 0, b""))
+        answer = connection.recv(1 << 16)
+        if not answer:
             raise ConnectionResetError
-        return first
+        connection.settimeout(0.5)
+        try:
+            connection.sendall(send)
+            while part := connection.recv(1 << 16) if send else b"":
+                answer += part
+        except OSError:  # closed, or silent
+            return answer
+        return answer
 
 
 PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"

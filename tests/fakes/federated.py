@@ -17,6 +17,7 @@ from wardround.client.membership import node_key, store_membership
 from wardround.common.consortium.enrolment import EnrolmentRequest, SignedEnrolmentRequest
 from wardround.common.crypto import certificates
 from wardround.common.crypto.signing import SigningKey
+from wardround.common.wire.federation import REPORT, Report
 from wardround.server.consortium import create_consortium
 from wardround.server.flower import RuntimeGrid, bundle
 from wardround.server.gateway import Gateway
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from wardround.client.federation import Connection
     from wardround.common.consortium.enrolment import InviteCode
     from wardround.server.consortium import Consortium
+    from wardround.server.consortium.settings import GatewaySettings
 
 
 @dataclass
@@ -84,6 +86,36 @@ class Federated:
         assert link.heartbeat()
         return connection, link
 
+    @contextmanager
+    def locked_database(self) -> Iterator[None]:
+        """Nobody else writes to the database while the block lasts."""
+        held, over = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            with self.consortium.store.transaction():
+                held.set()
+                over.wait()
+
+        thread = threading.Thread(target=hold)
+        thread.start()
+        held.wait()
+        try:
+            yield
+        finally:
+            over.set()
+            thread.join()
+
+    @contextmanager
+    def waiting_call(self, connection: Connection) -> Iterator[None]:
+        """A call of this connection that goes on while the block lasts."""
+        with self.locked_database():
+            before = self.gateway.counts().get("calls", 0)
+            call = connection.channel.unary_unary(REPORT).future(Report(state="idle").canonical(), timeout=60)
+            while self.gateway.counts().get("calls", 0) == before:
+                time.sleep(0.01)
+            yield
+        call.result()
+
     def grid(self, patience: float = 1.0) -> RuntimeGrid:
         """A run that was started and taken up."""
         self.superlink.start_run(bundle())
@@ -112,10 +144,12 @@ def enrolment(
 
 
 @contextmanager
-def federated(folder: Path, alive: float = 15.0) -> Iterator[Federated]:
+def federated(folder: Path, alive: float = 15.0, settings: GatewaySettings | None = None) -> Iterator[Federated]:
     """Start a SuperLink and a gateway; both end with the block."""
     path = folder / "coordinator"
     consortium = create_consortium(path, "Test consortium", "localhost:8443", names=("127.0.0.1",))
+    if settings is not None:
+        consortium.settings = consortium.settings.model_copy(update={"gateway": settings})
     superlink, replies = SuperLink(path), Replies()
     superlink.start()
     gateway = Gateway(consortium, superlink, replies, listen="127.0.0.1:0", alive=alive)
