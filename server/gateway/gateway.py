@@ -47,7 +47,7 @@ LOOK_SECONDS: Final = 0.5
 _SMALL: Final = 64 << 10
 _ANNOUNCEMENT: Final = 16 << 20
 _WORKERS: Final = 8
-_STOP_SECONDS: Final = 5.0
+_STOP_SECONDS: Final = 2.0
 _MOST_CALLS: Final = 4096
 
 
