@@ -66,6 +66,11 @@ class SuperLink:
         """Whether the process lives."""
         return self._process is not None and self._process.poll() is None
 
+    @property
+    def process_id(self) -> int:
+        """Of the process; 0: there is none."""
+        return 0 if self._process is None else self._process.pid
+
     def start(self) -> None:
         """Start it and wait until it answers; it has another :attr:`incarnation` than ever before.
 
@@ -79,12 +84,13 @@ class SuperLink:
         port, fleet_port = _free_ports(2)
         self.address, self.fleet_address = f"{HOST}:{port}", f"{HOST}:{fleet_port}"
         self._log.parent.mkdir(mode=0o700, exist_ok=True)
-        with self._log.open("ab") as log:
+        with os.fdopen(os.open(self._log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as log:
             self._process = subprocess.Popen(  # noqa: S603
                 self._command(port),
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,
+                umask=0o077,
                 env={**os.environ, **_SETTINGS, "FLWR_HOME": str(self._folder)},
             )
         try:
