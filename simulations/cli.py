@@ -113,9 +113,16 @@ def demo(
     out: Annotated[Path | None, typer.Option(help="Run folder; default: runs/demo-<number>.")] = None,
     workers: WorkersOption = None,
     device: DeviceOption = "auto",
+    real_processes: Annotated[
+        bool,
+        typer.Option("--deployed", help="Coordinator and hospitals as processes of their own, over mutual TLS."),
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Three hospitals on this machine: real images if WARDROUND_DATA is set, phantoms if not."""
+    if real_processes:
+        deployed.show_demo(data, out, as_json=as_json)
+        return
     from wardround.simulations.demo import demo_scenario
     from wardround.simulations.experiment import new_request
     from wardround.simulations.run_folder import free_folder

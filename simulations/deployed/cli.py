@@ -1,4 +1,7 @@
-"""``wardround hospital report`` and ``wardround coordinator report``. Heavy imports are local to the commands."""
+"""``wardround hospital report``, ``wardround coordinator report`` and ``wardround demo --deployed``.
+
+Heavy imports are local to the commands.
+"""
 
 from __future__ import annotations
 
@@ -54,3 +57,35 @@ def central_report(
         typer.echo(json.dumps(results.model_dump(mode="json", by_alias=True), ensure_ascii=False))
     else:
         typer.echo(f"Report: {(out / 'report.html').resolve()}")
+
+
+def show_demo(data: Path | None, out: Path | None, *, as_json: bool) -> None:
+    """Run the deployed demonstration, with every command that people would give on the way."""
+    import shlex
+
+    from rich.console import Console
+
+    from wardround.simulations.deployed.demo import demo_scenario, run_demo
+    from wardround.simulations.run_folder import free_folder
+
+    console = Console(stderr=True, quiet=as_json, soft_wrap=True, highlight=False)
+    scenario, seen = demo_scenario(data), set[int]()
+
+    def told(words: tuple[str, ...]) -> None:
+        console.print(f"$ wardround {shlex.join(words)}", markup=False, style="dim")
+
+    def committed(rounds: int, of: int) -> None:
+        if rounds not in seen:
+            seen.add(rounds)
+            console.print(f"round {rounds} of {of}", markup=False)
+
+    console.print(f"{scenario.study.title}\nA coordinator and {len(scenario.study.sites)} hospitals", markup=False)
+    shown = run_demo(scenario, data, out or free_folder(Path("runs"), "deployed"), told, committed)
+    page, pages = shown.report / "report.html", {site: str(at / "report.html") for site, at in shown.own.items()}
+    if as_json:
+        answer = {"state": shown.state, "model": shown.model, "report": str(page), "own": pages}
+        typer.echo(json.dumps(answer, ensure_ascii=False))
+        return
+    typer.echo(f"{shown.state}; model {shown.model}\nThe coordinator's report: {page}")
+    for site, path in pages.items():
+        typer.echo(f"The report of {site}, which stays there: {path}")

@@ -10,7 +10,10 @@ import ctypes
 import os
 import signal
 import sys
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 PR_SET_PDEATHSIG: Final = 1
 """From ``<sys/prctl.h>``; kept over execve, see prctl(2)."""
@@ -29,6 +32,11 @@ def bind_to_parent(parent: int) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
     if os.getppid() != parent:
         sys.exit(1)
+
+
+def leashed(command: Sequence[str]) -> list[str]:
+    """The command line that runs a command on a leash of this process."""
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 
 def main() -> None:

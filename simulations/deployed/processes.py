@@ -10,13 +10,12 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import time
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from wardround.common.errors import WardroundError
-from wardround.simulations.deployed import leash as leashed
+from wardround.simulations.deployed.leash import leashed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -47,11 +46,10 @@ class Process:
     def __init__(self, name: str, command: Sequence[str], log: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self._log = log
-        leash = [sys.executable, "-I", "-S", leashed.__file__, str(os.getpid())]
         with log.open("ab") as out:
             # The command is this program's own, or the peer's of a benchmark.
             self._process = subprocess.Popen(  # noqa: S603
-                [*leash, *command],
+                leashed(command),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=out,

@@ -48,7 +48,9 @@ def parse(words: Sequence[str]) -> None:
     with pytest.MonkeyPatch.context() as surroundings:
         for name, value in VARIABLES.items():
             surroundings.setenv(name, value)
-        while isinstance(command, click.Group):
+        if rest == ["--help"]:
+            return
+        while isinstance(command, click.Group) and (rest or not command.invoke_without_command):
             name_found, found, rest = command.resolve_command(context, rest)
             assert found is not None
             command, context = found, click.Context(found, parent=context, info_name=name_found)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import shutil
 import subprocess
+from inspect import signature
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 import yaml
 from conftest import NO_SYSTEMD
+from fakes.command_lines import parse
+
+from wardround.server.serve import serve
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,6 +25,8 @@ UNITS = ("wardround-coordinator.service", "wardround-hospital.service")
 COMPOSED = ("compose.yaml", "hospital.yaml")
 EXPOSED = 2.0
 """Largest exposure level, 0 to 10, that systemd-analyze security may give a unit."""
+
+METRICS_PORT = signature(serve).parameters["metrics_port"].default
 
 STATE = {"wardround-coordinator.service": "coordinator", "wardround-hospital.service": "hospital"}
 
@@ -57,7 +65,9 @@ def _services(root: Path) -> Iterator[tuple[str, dict[str, Any]]]:
 @pytest.mark.parametrize("name", UNITS)
 def test_units_run_a_command_of_the_program_on_the_folder_that_they_make(root: Path, name: str) -> None:
     service = _unit(root / "deploy" / "systemd" / name)["Service"]
-    assert service["ExecStart"][0].split()[0] == "/opt/wardround/bin/wardround"
+    program, *words = shlex.split(service["ExecStart"][0])
+    assert program == "/opt/wardround/bin/wardround"
+    parse(words)
     assert f"wardround/{STATE[name]}" in service["StateDirectory"][0].split()
     folders = [value for given in service["Environment"] for value in shlex.split(given) if "=/" in value]
     assert [folder.partition("=")[2] for folder in folders] == [f"/var/lib/wardround/{STATE[name]}"]
@@ -127,6 +137,19 @@ def test_hospitals_publish_no_port_and_read_images_only(root: Path) -> None:
         assert [volume.endswith(":/data:ro") for volume in data] == [True], name
 
 
+def test_every_command_of_a_container_is_one_the_program_takes(root: Path) -> None:
+    for name, service in _services(root):
+        parse(service["command"])
+        kind, program, *words = service["healthcheck"]["test"]
+        assert kind == "CMD", name
+        if program == "wardround":
+            parse(words)
+        else:
+            assert (program, f"127.0.0.1:{METRICS_PORT}/health" in words[-1]) == ("python", True), name
+    with pytest.raises(click.UsageError):
+        parse(["hospital", "server"])
+
+
 def test_volumes_and_networks_that_services_use_exist(root: Path) -> None:
     for file in COMPOSED:
         whole = _composed(root, file)
@@ -144,3 +167,42 @@ def test_the_image_is_built_from_every_package_and_not_run_as_root(root: Path) -
     assert [line for line in lines if line.startswith("USER")] == ["USER wardround"]
     entry = next(line for line in lines if line.startswith("ENTRYPOINT"))
     assert entry == 'ENTRYPOINT ["wardround"]'
+
+
+def _alerts(root: Path) -> list[dict[str, Any]]:
+    whole = yaml.safe_load((root / "deploy" / "prometheus" / "alerts.yaml").read_text(encoding="utf-8"))
+    (group,) = whole["groups"]
+    rules: list[dict[str, Any]] = group["rules"]
+    return rules
+
+
+def test_alerts_are_about_metrics_that_the_coordinator_has(root: Path) -> None:
+    source = (root / "server" / "metrics.py").read_text(encoding="utf-8")
+    kinds = dict(re.findall(r'\(\s*"(\w+)",\s*"(gauge|counter)"', source))
+    assert len(kinds) >= 8
+    for alert in _alerts(root):
+        names = re.findall(r"wardround_coordinator_(\w+)", alert["expr"])
+        assert set(names) <= kinds.keys(), alert["alert"]
+        assert names or alert["expr"].startswith("up{"), alert["alert"]
+
+
+def test_alerts_say_what_to_do_and_are_well_formed(root: Path) -> None:
+    names = [alert["alert"] for alert in _alerts(root)]
+    assert len(set(names)) == len(names) >= 6
+    for alert in _alerts(root):
+        assert alert.keys() <= {"alert", "expr", "for", "labels", "annotations"}
+        assert alert["annotations"].keys() == {"summary", "description"}
+        assert alert["labels"]["severity"] in {"critical", "warning", "info"}
+        assert re.fullmatch(r"\d+[smh]", alert.get("for", "1m"))
+        for opening, closing in ("()", "{}", "[]"):
+            assert alert["expr"].count(opening) == alert["expr"].count(closing), alert["alert"]
+
+
+def test_the_port_that_is_scraped_is_the_one_of_the_metrics(root: Path) -> None:
+    whole = yaml.safe_load((root / "deploy" / "prometheus" / "prometheus.yaml").read_text(encoding="utf-8"))
+    (job,) = whole["scrape_configs"]
+    (target,) = job["static_configs"][0]["targets"]
+    host, _, port = target.rpartition(":")
+    assert host == "127.0.0.1"
+    assert int(port) == METRICS_PORT
+    assert [(root / "deploy" / "prometheus" / name).is_file() for name in whole["rule_files"]] == [True]
