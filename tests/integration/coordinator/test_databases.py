@@ -31,6 +31,19 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("postgresql")
 
+OPEN = """
+import sys
+import alembic.command, alembic.script
+from wardround.server.store import open_store
+
+print("ready", flush=True)
+sys.stdin.readline()
+store = open_store(sys.argv[1])
+store.add_event("opened")
+store.close()
+print("opened")
+"""
+
 JOIN = """
 import sys
 from pathlib import Path
@@ -68,14 +81,13 @@ def folder(url: str, tmp_path: Path) -> Path:
     return tmp_path / "wards"
 
 
+def started(root: Path, script: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", script, *arguments]
+    return subprocess.Popen(command, cwd=root / "tests", stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
 def joining(root: Path, folder: Path, pin: str, *sites: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-c", JOIN, str(folder), pin, *sites],
-        cwd=root / "tests",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
+    return started(root, JOIN, str(folder), pin, *sites)
 
 
 def race(processes: list[subprocess.Popen[str]]) -> list[list[str]]:
@@ -101,20 +113,11 @@ def test_tables_are_as_the_newest_migration_leaves_them(url: str) -> None:
 
 
 def test_processes_that_find_an_empty_database_make_its_tables_once(url: str, root: Path) -> None:
-    script = (
-        "import sys; from wardround.server.store import open_store; sys.stdin.readline(); "
-        "s = open_store(sys.argv[1]); s.add_event('opened'); s.close()"
-    )
-    processes = [
-        subprocess.Popen([sys.executable, "-c", script, url], cwd=root, stdin=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    for process in processes:
-        process.communicate("\n")
-    assert [process.returncode for process in processes] == [0, 0, 0]
+    processes = [started(root, OPEN, url) for _ in range(6)]
+    assert race(processes) == [["opened"]] * 6
     store = open_store(url)
-    assert [event.kind for event in store.events()] == ["opened"] * 3
-    assert store.version() == 3
+    assert [event.kind for event in store.events()] == ["opened"] * 6
+    assert store.version() == 6
     store.close()
 
 
