@@ -15,7 +15,10 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 
 from wardround.client.agent.frames import Question, VectorForm
 from wardround.client.agent.news import LOST
+from wardround.client.agent.warm import WorkerEndedError
 from wardround.client.egress import Gate
+from wardround.client.fault import LOG as FAULTS
+from wardround.client.fault import write_fault
 from wardround.client.identity import accepted_authority
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
@@ -104,6 +107,11 @@ class Desk:
             if error.code in LOST or error.code == OVER:
                 raise
             return self.refuse(message, error)
+        except WorkerEndedError:
+            raise
+        except Exception as error:  # noqa: BLE001 - a bug or a full disk: what it was stays here, and it is said
+            write_fault(str(self._home.path), error)
+            return self.refuse(message, WardroundError("WR-1925", f"{FAULTS} in the home folder says why."))
 
     def refuse(self, message: Message, error: WardroundError) -> Message:
         """A refusal as the answer to a message.

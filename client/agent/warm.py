@@ -201,8 +201,10 @@ class Worker:
         return WardroundError("WR-1917", f"The worker {_ending(status)}{'' if started else ' while it started'}.")
 
     def _current(self) -> _Running:
-        """The worker; a new one where there is none, or where its settings were changed."""
+        """The worker; a new one where there is none, where it died with nothing to do, or after new settings."""
         settings = self._settings()
+        if self._running is not None and self._running.process.poll() is not None:
+            self.stop()
         running = self._running
         if running is not None and running.settings != settings:
             self.stop()

@@ -79,18 +79,29 @@ class Agents:
 
     Args:
         homes: Of the hospitals.
+        before: Python that their processes run before anything else.
+        environment: Theirs; None: ours.
+        folder: Where they are started; None: here.
     """
 
-    def __init__(self, homes: Iterable[Home]) -> None:
-        self.homes = list(homes)
+    def __init__(
+        self,
+        homes: Iterable[Home],
+        before: str = "",
+        environment: Mapping[str, str] | None = None,
+        folder: Path | None = None,
+    ) -> None:
+        self.homes, self.before, self.environment, self.folder = list(homes), before, environment, folder
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, home: Home) -> subprocess.Popen[bytes]:
-        """Start one; what it prints goes to ``agent.out`` beside its home."""
-        program = "from wardround.simulations.cli import main; main()"
+        """Start one; what it prints goes to a file beside its home."""
+        program = f"{self.before}\nfrom wardround.simulations.cli import main; main()"
         out = home.path.with_suffix(".out").open("ab")
         command = [sys.executable, "-c", program, "hospital", "serve", "--home", str(home.path)]
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=out)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=out, env=self.environment, cwd=self.folder
+        )
         out.close()
         self.processes[home.site] = process
         return process
@@ -104,14 +115,15 @@ class Agents:
 
 
 @contextmanager
-def agents(homes: Iterable[Home]) -> Iterator[Agents]:
-    """Agents that run, and are connected when the block begins."""
-    found = Agents(homes)
+def agents(homes: Iterable[Home], **how: Any) -> Iterator[Agents]:
+    """Agents that run, and are connected when the block begins; further arguments are those of :class:`Agents`."""
+    found = Agents(homes, **how)
     try:
         for home in found.homes:
             found.start(home)
         for home in found.homes:
-            until(home, lambda status: status.state == "idle")
+            process = found.processes[home.site].pid
+            until(home, lambda status, process=process: (status.state, status.process) == ("idle", process))
         yield found
     finally:
         found.stop()
