@@ -16,11 +16,11 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDic
 from wardround.client.agent.frames import Question, VectorForm
 from wardround.client.agent.news import LOST
 from wardround.client.agent.warm import WorkerEndedError
-from wardround.client.egress import Gate
+from wardround.client.egress import Gate, may_say
 from wardround.client.fault import LOG as FAULTS
 from wardround.client.fault import write_fault
 from wardround.client.identity import accepted_authority
-from wardround.common.errors import WardroundError
+from wardround.common.errors import REGISTRY, WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.privacy.witness import SignedHead, fresh_heads
 from wardround.common.release import BUNDLES
@@ -119,9 +119,14 @@ class Desk:
         Raises:
             WardroundError: WR-1911, it cannot be written down.
         """
-        kind = message.metadata.message_type
-        _log.error("%s is refused: %s", kind if kind in KINDS else _UNKNOWN, error)
-        return _flower(self.gate.refusal(Question(kind if kind in KINDS else _UNKNOWN, 0, {}), error), message)
+        kind = message.metadata.message_type if message.metadata.message_type in KINDS else _UNKNOWN
+        self._note(kind, error)
+        return _flower(self.gate.refusal(Question(kind, 0, {}), error), message)
+
+    def _note(self, kind: str, error: WardroundError) -> None:
+        """Log what the coordinator is told; the whole sentence may name places of data and stays in the home folder."""
+        write_fault(str(self._home.path), error)
+        _log.error("%s is refused: %s (more in %s)", kind, may_say(f"{error.code}: {error.what}"), FAULTS)
 
     def _released(self, question: Question, vector: bytes, connection: Connection) -> Released:
         heads = self._heads(connection) if self._may_spend(question) else None
@@ -129,7 +134,7 @@ class Desk:
         if reply.head is not None:
             self._give(reply.head, connection)
         if reply.reason is not None:
-            _log.error("%s is refused: %s", question.kind, reply.reason)
+            raise refusal(reply.reason)
         return self.gate.reply(question, reply, body)
 
     def _may_spend(self, question: Question) -> bool:
@@ -189,6 +194,12 @@ def read_message(message: Message) -> tuple[Question, bytes]:
         raise WardroundError("WR-1301", "A message with more than one vector arrived.")
     array = arrays[VECTOR]
     return Question(kind, run, dict(fields), VectorForm(array.dtype, tuple(array.shape), array.stype)), array.data
+
+
+def refusal(reason: str) -> WardroundError:
+    """The refusal that a worker's reason stands for; what is none counts as WR-1925."""
+    code, _, what = reason.partition(": ")
+    return WardroundError(code, what) if code in REGISTRY else WardroundError("WR-1925", "The worker gave no code.")
 
 
 def _flower(released: Released, question: Message) -> Message:
