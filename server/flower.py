@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
+from flwr.common.constant import ErrorCode
 from flwr.common.serde import context_from_proto, message_to_proto, run_from_proto
 from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
 from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest, StopRunRequest, UnregisterNodeRequest
@@ -67,8 +68,11 @@ PATIENCE_SECONDS: Final = 1.0
 _BEAT_SECONDS: Final = 20.0
 """Flower takes a task without a heartbeat for 60 seconds for dead."""
 
-_LOST: Final = 1399
-"""Flower error code of a reply that was announced and whose objects are gone."""
+STALLED_SECONDS: Final = 200.0
+"""A reply that does not move for so long has broken off: the SuperLink takes no object of it after 180 seconds."""
+
+_NO_REPLY: Final = 1399
+"""Flower error code of what this side says in place of a reply."""
 
 _PROJECT: Final = b"""[build-system]
 requires = ["hatchling"]
@@ -153,10 +157,14 @@ def read_fleet_call(name: str, body: bytes) -> FleetCall:
     return FleetCall(node, getattr(request, "object_id", ""), getattr(request, "session_id", ""))
 
 
-def read_offered(answer: bytes) -> dict[str, frozenset[str]]:
-    """The messages in an answer to PullMessages: each one's id and the ids of all its objects."""
-    trees = fleet_pb2.PullMessagesResponse.FromString(answer).message_object_trees
-    return {tree.object_id: frozenset(part.object_id for part in iterate_object_tree(tree)) for tree in trees}
+def read_offered(answer: bytes) -> tuple[str, int, frozenset[str]] | None:
+    """The message in an answer to PullMessages: its id, its run and the ids of all its objects; None: there is none."""
+    response = fleet_pb2.PullMessagesResponse.FromString(answer)
+    if not response.messages_list:
+        return None
+    tree = response.message_object_trees[0]
+    parts = frozenset(part.object_id for part in iterate_object_tree(tree))
+    return tree.object_id, response.messages_list[0].metadata.run_id, parts
 
 
 def read_expected(answer: bytes) -> tuple[str, frozenset[str]]:
@@ -245,11 +253,21 @@ class Control:
 
 @dataclass(slots=True)
 class _Arriving:
-    """A reply that was announced; its objects come one by one."""
+    """A reply that was announced; its objects come one by one.
+
+    Attributes:
+        shell: The message without its content.
+        tree: Its objects.
+        moved: When the last one came, by a monotonic clock.
+        silent: Its node is not heard any more.
+        contents: Of the objects that came.
+    """
 
     shell: message_pb2.Message
     tree: ObjectTree
-    contents: dict[str, bytes]
+    moved: float
+    silent: bool
+    contents: dict[str, bytes] = field(default_factory=dict)
 
 
 class RuntimeGrid(Grid):
@@ -281,6 +299,7 @@ class RuntimeGrid(Grid):
         self._node = Node(node_id=SUPERLINK_NODE)
         self._asked: dict[str, Metadata] = {}
         self._arriving: deque[_Arriving] = deque()
+        self._refused: deque[Message] = deque()
         self._told: set[int] = set()
         self._bell = threading.Condition()
         self._over = threading.Event()
@@ -340,10 +359,14 @@ class RuntimeGrid(Grid):
     def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
         """Push messages with all of their objects; what several of them share is pushed once.
 
+        A message for a node that is not there is answered with an error.
+
         Raises:
-            RuntimeError: The SuperLink did not take a message or an object.
+            RuntimeError: The SuperLink did not store an object.
         """
         pushed = list(messages)
+        if not pushed:
+            return []
         with no_object_id_recompute():
             for message in pushed:
                 message.metadata.__dict__["_message_id"] = message.object_id
@@ -355,12 +378,12 @@ class RuntimeGrid(Grid):
             answer = self._client.PushMessages(request)
             for name in answer.objects_to_push:
                 self._push(name, objects[name].deflate(), answer.session_id)
-        ids = [str(name) for name in answer.message_ids]
-        if not all(ids):
-            raise RuntimeError("the SuperLink did not take a message: its node is not registered, or the run is over")
-        self._asked |= dict(zip(ids, (message.metadata for message in pushed), strict=True))
+        for message, taken in zip(pushed, answer.message_ids, strict=True):
+            self._asked[message.metadata.message_id] = message.metadata
+            if not taken:  # its node was never heard since the SuperLink began, or is registered no more
+                self._refused.append(self._no_reply(message.metadata, "the site is not connected"))
         self._pushed([message.metadata.dst_node_id for message in pushed])
-        return ids
+        return [message.metadata.message_id for message in pushed]
 
     def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
         """The next reply to one of these messages, or nothing after a pause of ``patience`` seconds."""
@@ -382,28 +405,39 @@ class RuntimeGrid(Grid):
         return replies
 
     def _look(self, wanted: set[str]) -> None:
-        """Wait until a node has replied, then ask for its messages; after the patience ask for all that are open."""
+        """Wait until a node has replied and ask for its messages; after the patience ask for those of silent nodes.
+
+        No other message is asked for: asking ends it, and a reply of which a part is still on its way would be lost.
+        """
+        nodes = {name: self._asked[name].dst_node_id for name in wanted}
         with self._bell:
-            self._bell.wait_for(lambda: bool(self._told), timeout=self._patience)
-            told, self._told = self._told, set()
+            self._bell.wait_for(lambda: not self._told.isdisjoint(nodes.values()), timeout=self._patience)
+            told = self._told.intersection(nodes.values())
+            self._told -= told
+        due = told or set(nodes.values()).difference(self.get_node_ids())
         announced = {each.shell.metadata.reply_to_message_id for each in self._arriving}
-        ids = [name for name in wanted - announced if not told or self._asked[name].dst_node_id in told]
+        ids = [name for name, node in nodes.items() if node in due and name not in announced]
         if not ids:
             return
         answer = self._client.PullMessages(PullAppMessagesRequest(message_ids=ids))
         for shell, tree in zip(answer.messages_list, answer.message_object_trees, strict=True):
-            self._arriving.append(_Arriving(shell, tree, {}))
+            self._arriving.append(_Arriving(shell, tree, time.monotonic(), silent=not told))
 
     def _whole(self, wanted: set[str]) -> Message | None:
         """The first announced reply to one of these messages whose objects are all there."""
+        for reply in list(self._refused):
+            if reply.metadata.reply_to_message_id in wanted:
+                self._refused.remove(reply)
+                del self._asked[reply.metadata.reply_to_message_id]
+                return reply
         for each in list(self._arriving):
             if each.shell.metadata.reply_to_message_id not in wanted:
                 continue
-            reply = self._fetched(each)
-            if reply is not None:
+            whole = self._fetched(each)
+            if whole is not None:
                 self._arriving.remove(each)
-                del self._asked[reply.metadata.reply_to_message_id]
-                return reply
+                del self._asked[whole.metadata.reply_to_message_id]
+                return whole
         return None
 
     def _fetched(self, arriving: _Arriving) -> Message | None:
@@ -413,31 +447,41 @@ class RuntimeGrid(Grid):
             request = PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=part.object_id)
             answer = self._client.PullObject(request)
             if not answer.object_found:
-                return self._lost(arriving.shell.metadata.reply_to_message_id)
+                return self._lost(arriving)
             if not answer.object_available:
-                return None
+                stalled = arriving.silent or time.monotonic() - arriving.moved > STALLED_SECONDS
+                return self._lost(arriving) if stalled else None
             arriving.contents[part.object_id] = answer.object_content
+            arriving.moved = time.monotonic()
         name = arriving.tree.object_id
         received = ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=name)
         self._client.ConfirmMessageReceived(received)
         reply = cast("Message", inflate_object_from_contents(name, arriving.contents))
         reply.metadata.__dict__["_message_id"] = name
+        if reply.metadata.src_node_id == SUPERLINK_NODE:  # the SuperLink speaks in the place of a site
+            asked = self._asked[reply.metadata.reply_to_message_id]
+            silent = reply.error.code == ErrorCode.NODE_UNAVAILABLE
+            return self._no_reply(asked, "the site fell silent" if silent else reply.error.reason or "")
         return reply
 
-    def _lost(self, name: str) -> Message:
-        asked = self._asked[name]
+    def _lost(self, arriving: _Arriving) -> Message:
+        return self._no_reply(
+            self._asked[arriving.shell.metadata.reply_to_message_id], "the reply broke off on its way"
+        )
+
+    def _no_reply(self, asked: Metadata, reason: str) -> Message:
         metadata = Metadata(
             run_id=asked.run_id,
             message_id="",
             src_node_id=asked.dst_node_id,
             dst_node_id=SUPERLINK_NODE,
-            reply_to_message_id=name,
+            reply_to_message_id=asked.message_id,
             group_id=asked.group_id,
             created_at=time.time(),
             ttl=TTL_SECONDS,
             message_type=asked.message_type,
         )
-        return make_message(metadata, error=Error(_LOST, "the reply broke off on its way"))
+        return make_message(metadata, error=Error(_NO_REPLY, reason))
 
     def _push(self, name: str, content: bytes, session: str) -> None:
         request = PushObjectRequest(

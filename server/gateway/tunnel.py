@@ -56,13 +56,28 @@ class _Held:
 
     Attributes:
         offered: Ids of all objects of each message that it was given.
-        open: The SuperLink's answer for each message that it has not answered or confirmed.
+        open: Of each message that it has not answered or confirmed: its run, and the SuperLink's answer with it.
         expected: Of each push that is not whole: the message it answers, and the objects that are missing.
     """
 
     offered: dict[str, frozenset[str]] = field(default_factory=dict)
-    open: dict[str, bytes] = field(default_factory=dict)
+    open: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     expected: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
+
+    def offer(self, kept: frozenset[str], answer: bytes) -> bytes:
+        """The answer to PullMessages for a node that has ``kept`` messages: the SuperLink's, or an earlier one again.
+
+        Where the SuperLink has nothing new, a message that the node never confirmed is given again: the answer, or the
+        agent, was lost. A new message of a run ends the earlier ones of that run: nobody waits for their replies.
+        """
+        found = read_offered(answer)
+        if found is None:
+            return next((earlier for name, (_, earlier) in self.open.items() if name not in kept), answer)
+        message, run, objects = found
+        self.open = {name: entry for name, entry in self.open.items() if entry[0] != run}
+        self.offered[message], self.open[message] = objects, (run, answer)
+        self.trim()
+        return answer
 
     def expects(self, session: str, part: str) -> bool:
         """Whether an object is missing in a push."""
@@ -137,16 +152,15 @@ class Tunnel:
         self._renew()
         held = self._held.setdefault(node, _Held())
         _check(name, asked, held)
-        again = next((held.open[each] for each in held.open if each not in asked.held), None)
-        if name == "PullMessages" and again is not None:  # the answer, or the agent, was lost before it confirmed
-            return again
         try:
             answer = await self._pass_on(name, body, metadata)
         except WardroundError as error:
             if error.code == _OVER:
                 held.forget(asked.object)
             raise
-        if self._note(name, asked, held, answer):
+        if name == "PullMessages":
+            return held.offer(asked.held, answer)
+        if _note(name, asked, held, answer):
             self._whole(caller.site, node)
         return answer
 
@@ -179,22 +193,19 @@ class Tunnel:
             raise _refusal(error.code()) from error
         return answer
 
-    def _note(self, name: str, asked: FleetCall, held: _Held, answer: bytes) -> bool:
-        """Remember what an answer gives the node a right to; whether a reply has become whole."""
-        if name == "PullMessages":
-            for message, objects in read_offered(answer).items():
-                held.offered[message], held.open[message] = objects, answer
-            held.trim()
-        elif name == "ConfirmMessageReceived":
-            held.open.pop(asked.object, None)
-        elif name == "PushMessages":
-            session, wanted = read_expected(answer)
-            held.expected[session] = (asked.replies[0][2], set(wanted))
-            held.trim()
-            return held.whole(session)
-        elif name == "PushObject" and read_stored(answer):
-            return held.stored(asked.session, asked.object)
-        return False
+
+def _note(name: str, asked: FleetCall, held: _Held, answer: bytes) -> bool:
+    """Remember what an answer gives the node a right to; whether a reply has become whole."""
+    if name == "ConfirmMessageReceived":
+        held.open.pop(asked.object, None)
+    elif name == "PushMessages":
+        session, wanted = read_expected(answer)
+        held.expected[session] = (asked.replies[0][2], set(wanted))
+        held.trim()
+        return held.whole(session)
+    elif name == "PushObject" and read_stored(answer):
+        return held.stored(asked.session, asked.object)
+    return False
 
 
 def _check_time(stamp: str | bytes | None) -> None:
@@ -230,6 +241,6 @@ def _refusal(status: grpc.StatusCode) -> WardroundError:
     if status == _CODE.UNAUTHENTICATED:
         fix = "The clock of one of both machines is wrong by minutes, or the node key changed: restart the agent."
         return WardroundError("WR-1909", "The node's signature or its time is not valid.", fix=fix)
-    if status in (_CODE.FAILED_PRECONDITION, _CODE.NOT_FOUND):
+    if status in (_CODE.FAILED_PRECONDITION, _CODE.NOT_FOUND, _CODE.PERMISSION_DENIED):
         return WardroundError(_OVER, "There is no such run, or it is over.")
     return WardroundError("WR-1922", f"The SuperLink failed ({status.name}).")
