@@ -55,6 +55,11 @@ class Federated:
     superlink: SuperLink
     gateway: Gateway
     replies: Replies
+    identities: dict[str, SigningKey] = field(default_factory=dict)
+
+    def identity(self, site: str) -> SigningKey:
+        """The identity key with which a site joined last."""
+        return self.identities[site]
 
     @property
     def address(self) -> str:
@@ -73,7 +78,7 @@ class Federated:
         """A hospital's home folder with what joining brings."""
         home = self.folder / f"home-{site}-{time.monotonic_ns()}"
         home.mkdir()
-        request, tls, node = enrolment(site)
+        request, tls, node = enrolment(site, identities=self.identities)
         admission = enrol(self.invite(site), request)
         moved = admission.model_copy(update={"address": self.address})
         store_membership(home, moved, certificates.key_pem(tls), certificates.key_pem(node))
@@ -128,10 +133,12 @@ class Federated:
 
 
 def enrolment(
-    site: str, *, at: int | None = None
+    site: str, *, at: int | None = None, identities: dict[str, SigningKey] | None = None
 ) -> tuple[SignedEnrolmentRequest, ec.EllipticCurvePrivateKey, ec.EllipticCurvePrivateKey]:
     """A request with new keys; TLS key and node key."""
     identity = SigningKey.generate(os.urandom)
+    if identities is not None:
+        identities[site] = identity
     tls, node = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
     request = EnrolmentRequest(
         site=site,
