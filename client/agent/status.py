@@ -15,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
-from wardround.client.home import write_atomically
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
@@ -97,8 +96,12 @@ class StatusFile:
         self.now = changed
 
     def _write(self, status: Status) -> None:
-        try:
-            write_atomically(self._path, json.dumps(status.as_json()).encode() + b"\n", mode=0o600)
+        partial = self._path.with_name(f".{STATUS}")
+        try:  # whole, but not durable: it is written with every message, and after a power cut it is old anyway
+            handle = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with os.fdopen(handle, "w", encoding="utf-8") as file:
+                json.dump(status.as_json(), file)
+            partial.replace(self._path)
         except OSError as error:  # doctor says that it is old
             _log.error("%s cannot be written (%s)", STATUS, type(error).__name__)
 

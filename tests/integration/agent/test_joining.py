@@ -1,0 +1,177 @@
+"""Joining as the handbook has it: by code and by files, then the roster, by commands."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.federated import federated
+from typer.testing import CliRunner
+
+from wardround.client.egress import read_egress
+from wardround.client.federation import connect
+from wardround.client.home import Home
+from wardround.client.identity import accepted_roster, site_key
+from wardround.simulations.cli import app
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from click.testing import Result
+    from fakes.federated import Federated
+
+
+@pytest.fixture(scope="module")
+def stand(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Federated]:
+    with federated(tmp_path_factory.mktemp("joining")) as started:
+        yield started
+
+
+def hospital(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["hospital", *map(str, arguments)])
+
+
+def said(*arguments: object) -> dict[str, Any]:
+    found = hospital(*arguments, "--json")
+    assert found.exit_code == 0, found.output + repr(found.exception)
+    answer: dict[str, Any] = json.loads(found.stdout)
+    return answer
+
+
+def refused(*arguments: object) -> str:
+    found = hospital(*arguments)
+    assert found.exit_code != 0
+    return str(found.exception)[:7]
+
+
+def test_by_code_and_the_roster_by_fingerprint(stand: Federated, tmp_path: Path) -> None:
+    home = tmp_path / "north"
+    joined = said("join", stand.invite("north").text(), "--home", home, "--site", "north", "--label", "Klinikum Nord")
+    assert joined["fingerprint"] == joined["roster"]["members"]["north"]["fingerprint"]
+    assert home.stat().st_mode & 0o777 == 0o700
+    for key in ("identity.key", "node.key", "tls/site.key", "patient.key"):
+        assert (home / key).stat().st_mode & 0o777 == 0o600
+    assert not (home / "joining").exists()
+    assert [line.kind for line in read_egress(home)] == ["Enrol"]
+
+    shown = said("roster", "--home", home)
+    assert shown["accepted"] is None
+    wrong = "0" * 40
+    assert refused("roster", "accept", wrong, "--by", "A. Tester", "--home", home) == "WR-1702"
+    assert refused("roster", "accept", shown["offered"]["fingerprint"], "--by", " ", "--home", home) == "WR-1919"
+    said("roster", "accept", shown["offered"]["fingerprint"], "--by", "A. Tester", "--home", home)
+    assert accepted_roster(Home(home)).fingerprint == shown["offered"]["fingerprint"]
+    assert said("roster", "--home", home)["offered"] is None
+    assert "Klinikum Nord" in hospital("roster", "--home", home).stdout
+
+
+def test_by_files_in_a_network_of_its_own(stand: Federated, tmp_path: Path) -> None:
+    home, request, admission = tmp_path / "coast", tmp_path / "request.json", tmp_path / "admission.json"
+    asked = said("join", "--request", request, "--home", home, "--site", "coast")
+    said("join", "--request", tmp_path / "again.json", "--home", home)
+    assert (tmp_path / "again.json").read_bytes() == request.read_bytes()
+    assert b"PRIVATE" not in request.read_bytes()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("wardround.client.agent.cli._gate", lambda _: pytest.fail("files need no network"))
+        command = ["coordinator", "sites", "add", str(request), "--out", str(admission), "--dir", _coordinator(stand)]
+        found = CliRunner().invoke(app, [*command, "--json"])
+        assert found.exit_code == 0, found.output + repr(found.exception)
+        assert json.loads(found.stdout)["fingerprint"] == asked["fingerprint"]
+        assert said("join", "--admission", admission, "--home", home)["site"] == "coast"
+    assert refused("join", "--admission", admission, "--home", home) == "WR-1902"  # it was answered
+
+
+def _coordinator(stand: Federated) -> str:
+    return str(stand.folder / "coordinator")
+
+
+def test_a_code_counts_once_and_for_its_site_alone(stand: Federated, tmp_path: Path) -> None:
+    code = stand.invite("valley").text()
+    assert refused("join", code[:-1] + ("a" if code[-1] != "a" else "b"), "--home", tmp_path / "a", "--site", "x") == (
+        "WR-1904"
+    )
+    assert not (tmp_path / "a").exists()
+    assert refused("join", code, "--home", tmp_path / "b", "--site", "island") == "WR-1904"
+    said("join", code, "--home", tmp_path / "c", "--site", "valley")
+    assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") in {"WR-1904", "WR-1905", "WR-1901"}
+
+
+def test_an_answer_that_was_lost_is_asked_for_again(
+    stand: Federated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    home, code = tmp_path / "lost", stand.invite("lost").text()
+    monkeypatch.setattr("wardround.client.enrol.complete", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    hospital("join", code, "--home", home, "--site", "lost")
+    assert (home / "joining" / "request.json").exists()
+    monkeypatch.undo()
+    assert said("join", code, "--home", home)["site"] == "lost"
+
+
+def test_joining_again_keeps_the_identity_and_changes_the_rest(stand: Federated, tmp_path: Path) -> None:
+    home = tmp_path / "twice"
+    said("join", stand.invite("twice").text(), "--home", home, "--site", "twice")
+    before = {name: (home / name).read_bytes() for name in ("identity.key", "node.key", "tls/site.key")}
+    said("join", stand.invite("twice").text(), "--home", home)
+    after = {name: (home / name).read_bytes() for name in before}
+    assert after["identity.key"] == before["identity.key"]
+    assert after["node.key"] != before["node.key"]
+    assert after["tls/site.key"] != before["tls/site.key"]
+    (home / "membership.toml").write_text(
+        (home / "membership.toml").read_text().replace("localhost:8443", stand.address)
+    )
+    with connect(home) as connection:
+        assert connection.greet(0).site == "twice"
+
+
+def test_an_admission_for_somebody_else_is_refused_and_nothing_changes(stand: Federated, tmp_path: Path) -> None:
+    request, admission = tmp_path / "request.json", tmp_path / "admission.json"
+    said("join", "--request", request, "--home", tmp_path / "one", "--site", "one")
+    answer = stand.consortium.admit_file(request, now=_now())
+    said("join", "--request", tmp_path / "other.json", "--home", tmp_path / "other", "--site", "other")
+    admission.write_bytes(answer.canonical())
+    assert refused("join", "--admission", admission, "--home", tmp_path / "other") == "WR-1905"
+    renamed = answer.model_copy(update={"site": "other"})
+    admission.write_bytes(renamed.canonical())
+    assert refused("join", "--admission", admission, "--home", tmp_path / "other") == "WR-1905"
+    admission.write_bytes(answer.canonical()[:-10])
+    assert refused("join", "--admission", admission, "--home", tmp_path / "other") == "WR-1902"
+    assert not (tmp_path / "other" / "membership.toml").exists()
+    admission.write_bytes(answer.canonical())
+    assert said("join", "--admission", admission, "--home", tmp_path / "one")["site"] == "one"  # control
+
+
+def test_another_identity_key_in_the_roster_is_refused(stand: Federated, tmp_path: Path) -> None:
+    request, admission, home = tmp_path / "request.json", tmp_path / "admission.json", tmp_path / "swap"
+    said("join", "--request", request, "--home", home, "--site", "swap")
+    admission.write_bytes(stand.consortium.admit_file(request, now=_now()).canonical())
+    kept = (home / "identity.key").read_bytes()
+    (home / "identity.key").write_bytes(bytes(range(32)))
+    assert refused("join", "--admission", admission, "--home", home) == "WR-1702"
+    (home / "identity.key").write_bytes(kept)
+    said("join", "--admission", admission, "--home", home)
+    assert site_key(Home(home)).private == kept
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("join", "wr1-x", "--site", "x"), "WR-1914"),  # no folder is named
+        (("join", "--request", "r", "--home", "nowhere"), "WR-1914"),  # no name
+        (("join", "--request", "r", "--home", "nowhere", "--site", "Ümlaut"), "WR-1931"),
+    ],
+)
+def test_what_is_missing_is_said(
+    arguments: tuple[str, ...], code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("WARDROUND_HOME", raising=False)
+    assert refused(*arguments) == code
+    assert list(tmp_path.iterdir()) == []
+
+
+def _now() -> int:
+    import time
+
+    return int(time.time())
