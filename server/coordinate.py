@@ -48,7 +48,7 @@ class Coordinator(OpenRun):
             self._keep(committed)
         if not any(found.round == self._plan.study.training.rounds for found in engine.history.validations):
             self._validate(engine)
-            self._keep(committed)
+            self._records.keep(committed)
         return engine
 
     def _describe(self) -> dict[SiteId, Description]:

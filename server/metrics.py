@@ -124,7 +124,7 @@ def _family(name: str, kind: str, words: str, samples: Iterable[Sample]) -> list
     lines = [f"# HELP {full} {words}\n", f"# TYPE {full} {kind}\n"]
     for labels, value in samples:
         told = ",".join(f'{label}="{_escaped(text)}"' for label, text in labels.items())
-        lines.append(f"{full}{{{told}}} {value:g}\n" if told else f"{full} {value:g}\n")
+        lines.append(f"{full}{{{told}}} {value:.17g}\n" if told else f"{full} {value:.17g}\n")
     return lines
 
 

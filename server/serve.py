@@ -6,7 +6,6 @@ committed is on disk and the database says which runs go on.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
 import os
@@ -20,8 +19,9 @@ from typing import TYPE_CHECKING, Final
 from wardround.common.errors import WardroundError
 from wardround.server import metrics
 from wardround.server.consortium import Consortium
-from wardround.server.files import append_private, write_private
+from wardround.server.files import write_private
 from wardround.server.gateway import Gateway
+from wardround.server.lock import STATUS, locked
 from wardround.server.logs import end_logs, write_logs
 from wardround.server.runs.manager import RunManager
 from wardround.server.superlink import SuperLink
@@ -33,10 +33,6 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 log = logging.getLogger("wardround.serve")
-
-LOCK: Final = ".lock"
-STATUS: Final = "status.json"
-"""What the running coordinator says of itself; there only while one runs, or was killed."""
 
 TICK_SECONDS: Final = 0.5
 _PAUSE_SECONDS: Final = 2.0
@@ -111,7 +107,10 @@ class Coordinator:
         self.manager.attach(self.gateway)
         self.metrics = metrics.MetricsServer(self._metrics_port, self.text, lambda: self._well)
         write_private(self._consortium.path / STATUS, json.dumps(self.status()).encode())
-        log.info("coordinator serves", extra=self.status())
+        found = self.status()
+        log.info(
+            "serves: gateway port %s, metrics on %s:%s", self.gateway.port, metrics.HOST, self.metrics.port, extra=found
+        )
 
     def run(self, stopping: threading.Event) -> None:
         """Look after everything until told to stop."""
@@ -134,7 +133,7 @@ class Coordinator:
             self.metrics.stop()
         self.superlink.stop()
         (self._consortium.path / STATUS).unlink(missing_ok=True)
-        log.info("coordinator stopped")
+        log.info("stopped")
 
     def status(self) -> dict[str, object]:
         """What it says of itself."""
@@ -163,30 +162,6 @@ class Coordinator:
             self.superlink.stop()
             self.superlink.start()
         self.manager.tick()
-
-
-@contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Keep every other coordinator out of a folder; the system lets go of it however this process ends.
-
-    Raises:
-        WardroundError: WR-1916, another one works on it.
-    """
-    with append_private(folder / LOCK) as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise WardroundError("WR-1916", "A coordinator runs on this folder already.") from None
-        yield
-
-
-def is_served(folder: Path) -> bool:
-    """Whether a coordinator runs on a folder."""
-    try:
-        with locked(folder):
-            return False
-    except WardroundError:
-        return True
 
 
 @contextmanager

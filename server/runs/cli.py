@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -74,9 +75,67 @@ def resume(run: RunArgument, folder: DirOption, by: ByOption, as_json: JsonFlag 
     _told(row.id, row.state, f"Run {row.id} goes on after round {row.committed}.", as_json=as_json)
 
 
+def watch(
+    folder: DirOption,
+    page: Annotated[
+        Path | None, typer.Option("--html", help="Keep a page up to date instead; it loads itself anew in a browser.")
+    ] = None,
+    once: Annotated[bool, typer.Option("--once", help="Show it once and end.")] = False,
+    seconds: Annotated[float, typer.Option(min=0.2, help="Pause between two looks.")] = 2.0,
+    as_json: JsonFlag = False,
+) -> None:
+    """Show sites and runs as they are now, and go on doing so; Ctrl-C ends it."""
+    from wardround.server.runs import overview as showing
+
+    with opened(folder) as consortium:
+        if as_json:
+            typer.echo(json.dumps(showing.overview(consortium), ensure_ascii=False))
+        elif page is not None:
+            showing.keep_page(consortium, page, seconds=seconds, once=once)
+        else:
+            showing.keep_terminal(consortium, seconds=seconds, once=once)
+
+
+def doctor(folder: DirOption, as_json: JsonFlag = False) -> None:
+    """Check what a coordinator needs; each problem is named with what to do about it."""
+    from wardround.server.doctor import examine, show
+
+    findings = examine(folder)
+    if as_json:
+        typer.echo(json.dumps([finding.facts() for finding in findings], ensure_ascii=False))
+    else:
+        show(findings)
+    if not all(finding.passed for finding in findings):
+        raise typer.Exit(1)
+
+
+def backup(
+    out: Annotated[Path, typer.Argument(help="The file to write. It holds the authority's key: keep it safe.")],
+    folder: DirOption,
+    as_json: JsonFlag = False,
+) -> None:
+    """Write everything that cannot be made anew into one file, also while the coordinator runs."""
+    from wardround.server.backup import back_up
+
+    size = back_up(folder, out)
+    words = f"Backup: {out}, {size} bytes. It holds the authority's key: whoever has it can sign for the consortium."
+    typer.echo(json.dumps({"backup": str(out), "bytes": size}) if as_json else words)
+
+
+def restore(
+    file: Annotated[Path, typer.Argument(help="A backup.")], folder: DirOption, as_json: JsonFlag = False
+) -> None:
+    """Make the coordinator's folder of a backup; runs that were not over are stopped and can be resumed."""
+    from wardround.server.backup import restore as bring_back
+
+    stopped = bring_back(file, folder)
+    words = f"The folder is restored. Stopped, to be resumed: {', '.join(stopped) or 'no run'}"
+    typer.echo(json.dumps({"stopped": stopped}) if as_json else words)
+
+
 def mount(app: typer.Typer) -> None:
     """Add the commands to the coordinator's."""
-    for command in (serve, start, stop, resume):
+    for command in (serve, start, stop, resume, watch, doctor, backup, restore):
         app.command()(command)
 
 

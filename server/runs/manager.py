@@ -170,7 +170,7 @@ class RunManager:
         """Processes of runs that people stopped end; runs without a process get one."""
         rows = {row.id: row for row in wanted}
         for run in [run for run in self._active if run not in rows]:
-            log.info("run stopped", extra={"run": run})
+            log.info("%s is stopped", run, extra={"run": run})
             self._end_process(run)
         for run, active in list(self._active.items()):
             if any(self._nodes.get(site, node) != node for site, node in active.process.sites.items()):
@@ -189,7 +189,7 @@ class RunManager:
         process = RunProcess(self._consortium.path / "log" / "runs.log", lambda said: self._hear(row.id, said))
         self._active[row.id] = _Active(row.id, path, plan, process, deaths=self._deaths.get(row.id, 0))
         after = f"goes on after round {row.committed}" if row.committed else "begins"
-        log.info("run %s", after, extra={"run": row.id, "child": process.pid})
+        log.info("%s %s", row.id, after, extra={"run": row.id, "child": process.pid})
         self._store.update_run(row.id, state="running", words=after, only_if=OPEN_RUNS)
 
     def _order(self, active: _Active) -> None:
@@ -246,13 +246,13 @@ class RunManager:
         self.counters.left_out += len(said.dropped)
         self.counters.seconds[active.run] = said.seconds
         details = said.model_dump(mode="json", exclude={"kind"})
-        log.info("round committed", extra={"run": active.run, **details})
+        log.info("%s: %s", active.run, words, extra={"event": "round", "run": active.run, **details})
         with self._store.transaction():
             self._store.update_run(active.run, committed=said.round, words=words)
             self._store.add_event("run.round", study=active.plan.study.id, run=active.run, words=words)
 
     def _words(self, active: _Active, words: str) -> None:
-        log.info(words, extra={"run": active.run})
+        log.info("%s: %s", active.run, words, extra={"run": active.run})
         self._store.update_run(active.run, words=words)
 
     def _bury(self) -> None:
@@ -287,7 +287,7 @@ class RunManager:
             state: RunState = "completed_with_losses" if losses else "completed"
             self._store.update_run(active.run, state=state, words=words)
             self._store.add_event(f"run.{state}", study=active.plan.study.id, run=active.run, words=words)
-        log.info("run complete", extra={"run": active.run, "losses": losses})
+        log.info("%s: %s", active.run, words, extra={"event": state, "run": active.run})
 
     def _after_failure(self, active: _Active, end: Failed) -> None:
         if end.code in OF_SILENCE and active.missed:
@@ -311,7 +311,7 @@ class RunManager:
 
     def _fail(self, run: StudyRunId, code: str, what: str) -> None:
         words = f"{code}: {what}"
-        log.error(words, extra={"run": run})
+        log.error("%s failed: %s", run, words, extra={"event": "failed", "run": run})
         with self._store.transaction():
             row = self._store.run(run)
             if row is not None and row.state in OPEN_RUNS:

@@ -213,6 +213,12 @@ class Store(Members):
         with self.reading() as connection:
             return tuple(EventRow(**row) for row in connection.execute(later.limit(limit)).mappings())
 
+    def newest_events(self, limit: int) -> tuple[EventRow, ...]:
+        """What happened last, newest first."""
+        latest = select(tables.events).order_by(tables.events.c.number.desc()).limit(limit)
+        with self.reading() as connection:
+            return tuple(EventRow(**row) for row in connection.execute(latest).mappings())
+
     def keep_head(self, site: SiteId, signed: SignedHead) -> SignedHead:
         """Keep the newest head of a site's ledger; its signature is the caller's to check.
 

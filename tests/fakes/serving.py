@@ -30,8 +30,8 @@ from wardround.common.consortium.studies import Decision, SignedDecision
 from wardround.common.crypto import certificates
 from wardround.common.errors import WardroundError
 from wardround.server.consortium import Consortium, create_consortium
+from wardround.server.lock import STATUS
 from wardround.server.runs import orders
-from wardround.server.serve import STATUS
 from wardround.simulations.hospitals import build_hospitals
 
 if TYPE_CHECKING:
@@ -76,6 +76,10 @@ class Agent:
         self._thread.start()
         return self
 
+    def leave(self) -> None:
+        """It ends as soon as it can; any thread may call."""
+        self._over.set()
+
     def stop(self) -> None:
         """It is silent from now on."""
         self._over.set()
@@ -91,28 +95,29 @@ class Agent:
                 self._over.wait(0.2)
 
     def _connected(self) -> None:
-        connection = connect(self.hospital.home.path)
+        """One connection, until it breaks, or the node is not known any more."""
+        connection, lost = connect(self.hospital.home.path), threading.Event()
         try:
             welcome = connection.greet(0)
             link = Link(connection, node_key(self.hospital.home.path), welcome.node_id)
-            beating = threading.Thread(target=self._beat, args=(link, welcome.incarnation), daemon=True)
-            link.heartbeat()
-            beating.start()
-            while not self._over.is_set():
+            threading.Thread(target=self._beat, args=(link, lost), daemon=True).start()
+            while not self._over.is_set() and not lost.is_set():
                 if (message := link.receive()) is None:
                     self._over.wait(0.02)
-                    continue
-                self._answer(link, message)
+                else:
+                    self._answer(link, message)
         finally:
+            lost.set()
             connection.close()
 
-    def _beat(self, link: Link, _incarnation: str) -> None:
+    def _beat(self, link: Link, lost: threading.Event) -> None:
         try:
-            while not self._over.wait(0.5):
-                if not link.heartbeat():
+            while link.heartbeat() and not self._over.is_set():
+                if lost.wait(0.5):
                     return
-        except WardroundError:
-            return
+        except (WardroundError, ValueError):  # the connection is closed
+            pass
+        lost.set()
 
     def _answer(self, link: Link, message: Message) -> None:
         self.before(message)

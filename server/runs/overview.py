@@ -1,0 +1,198 @@
+"""What a coordinator's staff see of a run: from the database alone, so from any process, and nothing of any patient."""
+
+from __future__ import annotations
+
+import html
+import time
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from wardround.server.lock import is_served
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from rich.table import Table
+
+    from wardround.server.consortium import Consortium
+    from wardround.server.store import RunRow, SiteRow, Store
+
+SHOWN_EVENTS: Final = 12
+"""How many of the newest events are shown."""
+
+REFRESH_SECONDS: Final = 5
+"""How often a page that is open loads itself anew."""
+
+_NOTHING_SAID: Final = "not heard yet"
+_STYLE: Final = (
+    "body{font:15px/1.5 system-ui,sans-serif;margin:2em auto;max-width:70em;padding:0 1em;color:#1c1c1c}"
+    "table{border-collapse:collapse;width:100%;margin:1em 0}td,th{border-bottom:1px solid #ccc;padding:.35em .6em;"
+    "text-align:left;vertical-align:top}h1{font-size:1.4em}.bad{color:#a40000}.good{color:#1a6b1a}"
+)
+_GOOD: Final = frozenset({"completed", "idle", "working", "approved"})
+_BAD: Final = frozenset({"failed", "refusing", "revoked", "rejected", "withdrawn"})
+
+
+def overview(consortium: Consortium) -> dict[str, Any]:
+    """Sites, runs and newest events."""
+    store = consortium.store
+    return {
+        "consortium": consortium.name,
+        "serving": is_served(consortium.path),
+        "at": store.clock(),
+        "sites": [_site(store, row) for row in store.sites()],
+        "runs": [_run(store, row) for row in store.runs()],
+        "events": _newest_events(store),
+    }
+
+
+def _site(store: Store, row: SiteRow) -> dict[str, Any]:
+    report = row.report
+    studies = [study for study in store.studies() if row.name in study.sites]
+    decided = {
+        study.name: next((found.verdict for found in store.decisions(study.id) if found.site == row.name), None)
+        for study in studies
+    }
+    return {
+        "site": row.name,
+        "label": row.label,
+        "registered": row.state,
+        "decisions": decided,
+        "doing": report.state if report is not None else None,
+        "what": report.what if report is not None else None,
+        "run": report.run if report is not None else None,
+        "reason": report.reason if report is not None else None,
+        "heard_at": row.heard_at,
+    }
+
+
+def _run(store: Store, row: RunRow) -> dict[str, Any]:
+    study = store.study(row.study)
+    return {
+        "run": row.id,
+        "study": None if study is None else study.name,
+        "state": row.state,
+        "committed": row.committed,
+        "without": list(row.without),
+        "words": row.words,
+        "changed_at": row.changed_at,
+    }
+
+
+def _newest_events(store: Store) -> list[dict[str, Any]]:
+    return [
+        {"at": found.at, "kind": found.kind, "site": found.site, "run": found.run, "words": found.words}
+        for found in store.newest_events(SHOWN_EVENTS)
+    ]
+
+
+def tables(facts: dict[str, Any]) -> list[Table]:
+    """The overview for a terminal."""
+    from rich.table import Table
+    from rich.text import Text
+
+    found = []
+    for title, heads, rows in _rows(facts):
+        table = Table(*heads, title=Text(title), title_justify="left", expand=True)
+        for row in rows:
+            table.add_row(*(Text(cell, style=_style(cell, "green", "red")) for cell in row))
+        found.append(table)
+    return found
+
+
+def page(facts: dict[str, Any]) -> bytes:
+    """The overview as a page that loads itself anew every few seconds; it needs nothing but itself."""
+    parts = [_html_table(*part) for part in _rows(facts)]
+    title = html.escape(f"{facts['consortium']}: runs")
+    return (
+        f'<!doctype html><html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
+        f'<meta http-equiv="refresh" content="{REFRESH_SECONDS}"><style>{_STYLE}</style></head>'
+        f"<body><h1>{title}</h1><p>{html.escape(headline(facts))}</p>{''.join(parts)}</body></html>\n"
+    ).encode()
+
+
+def headline(facts: dict[str, Any]) -> str:
+    """One line: whether a coordinator serves, and when this was."""
+    serving = "The coordinator serves." if facts["serving"] else "No coordinator serves: wardround coordinator serve"
+    return f"{serving} {moment(facts['at'])}"
+
+
+def _rows(facts: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[str, ...]]]]:
+    runs: list[tuple[str, ...]] = [
+        (row["run"], row["study"] or "", row["state"], str(row["committed"]), row["words"]) for row in facts["runs"]
+    ]
+    sites: list[tuple[str, ...]] = [
+        (
+            row["site"],
+            row["registered"],
+            ", ".join(f"{study}: {verdict or 'no decision yet'}" for study, verdict in row["decisions"].items()),
+            row["doing"] or "",
+            " ".join(filter(None, (row["what"], row["run"], row["reason"]))),
+            moment(row["heard_at"]) if row["heard_at"] else _NOTHING_SAID,
+        )
+        for row in facts["sites"]
+    ]
+    events: list[tuple[str, ...]] = [
+        (moment(row["at"]), row["kind"], row["site"] or row["run"] or "", row["words"]) for row in facts["events"]
+    ]
+    return [
+        ("Runs", ("run", "study", "state", "rounds", "what"), runs),
+        ("Sites", ("site", "registered", "studies", "agent", "at work on", "last heard"), sites),
+        ("Newest events", ("when", "what", "who", "words"), events),
+    ]
+
+
+def _html_table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    head = "".join(f"<th>{html.escape(cell)}</th>" for cell in heads)
+    body = "".join(f"<tr>{''.join(_html_cell(cell) for cell in row)}</tr>" for row in rows)
+    return f"<h2>{html.escape(title)}</h2><table><tr>{head}</tr>{body}</table>"
+
+
+def _html_cell(cell: str) -> str:
+    style = _style(cell, "good", "bad")
+    return f'<td class="{style}">{html.escape(cell)}</td>' if style else f"<td>{html.escape(cell)}</td>"
+
+
+def _style(cell: str, good: str, bad: str) -> str:
+    return good if cell in _GOOD else bad if cell in _BAD else ""
+
+
+def moment(at: int) -> str:
+    """A moment as people read it, UTC."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def keep_terminal(consortium: Consortium, *, seconds: float, once: bool) -> None:
+    """Show the overview, and go on until somebody ends it."""
+    from rich.console import Console, Group
+    from rich.live import Live
+    from rich.text import Text
+
+    def shown() -> Group:
+        facts = overview(consortium)
+        return Group(Text(headline(facts)), *tables(facts))
+
+    if once:
+        Console().print(shown())
+        return
+    with Live(shown(), auto_refresh=False) as live, suppress(KeyboardInterrupt):
+        while True:
+            time.sleep(seconds)
+            live.update(shown(), refresh=True)
+
+
+def keep_page(consortium: Consortium, path: Path, *, seconds: float, once: bool) -> None:
+    """Write the page, and go on until somebody ends it."""
+    write_page(path, page(overview(consortium)))
+    with suppress(KeyboardInterrupt):
+        while not once:
+            time.sleep(seconds)
+            write_page(path, page(overview(consortium)))
+
+
+def write_page(path: Path, content: bytes) -> None:
+    """Replace the page as a whole: whoever loads it meanwhile gets the old or the new one."""
+    partial = path.with_name(f".{path.name}.partial")
+    partial.write_bytes(content)
+    partial.replace(path)

@@ -1,0 +1,147 @@
+"""What people ask of runs, and what is refused."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.joining import NOW, Hospital
+from fakes.scenarios import chest_scenario
+
+from wardround.common.consortium.studies import Decision, SignedDecision
+from wardround.common.errors import WardroundError
+from wardround.common.ids import SiteId
+from wardround.server.consortium import Consortium, create_consortium
+from wardround.server.runs import orders
+from wardround.server.runs.plan import had_losses, keep_plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from wardround.common.study import Study
+
+SITES = ("north", "coast", "valley")
+
+
+def study(**sections: Any) -> Study:
+    return chest_scenario(**sections).study
+
+
+class Stand:
+    """A consortium of three hospitals and one study."""
+
+    def __init__(self, folder: Path, proposed: Study) -> None:
+        self.study = proposed
+        self.consortium: Consortium = create_consortium(folder, "Clinics", "gateway.example:8443", now=NOW)
+        self.hospitals = {site: Hospital(site) for site in SITES}
+        for hospital in self.hospitals.values():
+            hospital.join(self.consortium)
+        self.consortium.propose(proposed, "Dr. Asks", now=NOW)
+
+    def decide(self, site: str, verdict: Any, at: int = NOW) -> None:
+        decision = Decision(consortium="Clinics", site=site, study=self.study.id, verdict=verdict, by="Dr. Here", at=at)
+        signed = SignedDecision.sign(decision, self.hospitals[site].identity)
+        self.consortium.decide(SiteId(site), signed, now=NOW)
+
+    def start(self, text: str = "small-chest", **changes: Any) -> Any:
+        return orders.start(self.consortium, text, by="Dr. Starts", **changes)
+
+
+@pytest.fixture
+def stand(tmp_path: Path) -> Iterator[Stand]:
+    made = Stand(tmp_path / "coordinator", study(aggregation={"min_sites": 2}))
+    yield made
+    made.consortium.close()
+
+
+def code(attempt: Callable[[], object]) -> str:
+    with pytest.raises(WardroundError) as refused:
+        attempt()
+    return refused.value.code
+
+
+def test_a_run_needs_every_approval_that_stands(stand: Stand) -> None:
+    for site in SITES[:2]:
+        stand.decide(site, "approved")
+    assert code(stand.start) == "WR-1913"
+    stand.decide("valley", "rejected")
+    with pytest.raises(WardroundError, match="valley: rejected"):
+        stand.start()
+    stand.decide("valley", "approved", NOW + 1)
+    stand.decide("valley", "withdrawn", NOW + 2)
+    with pytest.raises(WardroundError, match="valley: withdrawn"):
+        stand.start()
+    stand.decide("valley", "approved", NOW + 3)
+    stand.consortium.revoke(SiteId("valley"), "gone", now=NOW)
+    with pytest.raises(WardroundError, match="valley"):
+        stand.start()
+    run = stand.start(without=["valley"])  # the positive control
+    assert (run.state, run.without, run.by) == ("waiting", ("valley",), "Dr. Starts")
+
+
+def test_who_may_be_left_out(stand: Stand) -> None:
+    for site in SITES:
+        stand.decide(site, "approved")
+    assert code(lambda: stand.start(without=["north", "coast"])) == "WR-1913"
+    assert code(lambda: stand.start(without=["island"])) == "WR-1913"
+    assert stand.start().without == ()
+
+
+def test_a_private_study_keeps_its_cohort(tmp_path: Path) -> None:
+    private = study(aggregation={"mode": "private", "secure": {"update_rms": 0.01}})
+    stand = Stand(tmp_path / "coordinator", private)
+    for site in SITES:
+        stand.decide(site, "approved")
+    with pytest.raises(WardroundError, match="needs 3"):
+        stand.start(without=["north"])
+    assert stand.start().state == "waiting"
+    stand.consortium.close()
+
+
+def test_one_run_of_a_study_at_a_time_and_each_has_its_own_name(stand: Stand) -> None:
+    for site in SITES:
+        stand.decide(site, "approved")
+    first = stand.start()
+    assert code(stand.start) == "WR-1923"
+    orders.stop(stand.consortium.store, first.id, by="Dr. Stops")
+    assert code(lambda: orders.stop(stand.consortium.store, first.id, by="Dr. Stops")) == "WR-1923"
+    second = stand.start(stand.study.id)
+    assert second.id != first.id
+    assert code(lambda: orders.resume(stand.consortium.store, second.id, by="Dr. R")) == "WR-1923"
+    assert orders.resume(stand.consortium.store, first.id, by="Dr. R").state == "waiting"
+    assert orders.find_run(stand.consortium.store, "small-chest").id == second.id
+    assert code(lambda: orders.find_run(stand.consortium.store, "nothing")) == "WR-1923"
+
+
+def test_a_study_is_found_by_name_or_the_beginning_of_its_hash(stand: Stand) -> None:
+    store, digest = stand.consortium.store, stand.study.id.removeprefix("sha256:")
+    for text in ("small-chest", stand.study.id, digest, digest[:6]):
+        assert orders.find_study(store, text).id == stand.study.id
+    for text in (digest[:5], "other", ""):
+        assert code(lambda text=text: orders.find_study(store, text)) == "WR-1913"  # type: ignore[misc]
+
+
+def test_the_plan_stays_that_of_the_beginning_while_the_roster_grows(stand: Stand, tmp_path: Path) -> None:
+    for site in SITES:
+        stand.decide(site, "approved")
+    run = stand.start(seed=7)
+    path, plan = keep_plan(stand.consortium, run)
+    assert (plan.study, plan.run, plan.seed) == (stand.study, run.id, 7)
+    assert path.stat().st_mode & 0o077 == 0
+    Hospital("island").join(stand.consortium)
+    assert keep_plan(stand.consortium, run)[1] == plan
+    stand.consortium.close()
+    moved = (tmp_path / "coordinator").rename(tmp_path / "moved")
+    with Consortium(moved) as consortium:
+        again = keep_plan(consortium, run)[1]
+        assert again.out == moved / "runs" / run.id
+        assert again.roster == plan.roster
+        (moved / "runs" / run.id / "plan.json").write_text("{}")
+        assert code(lambda: keep_plan(consortium, run)) == "WR-1714"
+
+
+def test_losses_are_what_the_history_says(tmp_path: Path) -> None:
+    for dropped, losses in (("{}", False), ('{"north": "gone"}', True)):
+        (tmp_path / "history.json").write_text(f'{{"rounds": [{{"dropped": {{}}}}, {{"dropped": {dropped}}}]}}')
+        assert had_losses(tmp_path) is losses

@@ -1,0 +1,166 @@
+"""The commands around runs, through the program's entry point, on a coordinator that does not serve."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tarfile
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from fakes.joining import NOW, Hospital
+from fakes.scenarios import chest_scenario
+
+from wardround.common.consortium.studies import Decision, SignedDecision
+from wardround.common.ids import SiteId
+from wardround.server.consortium import Consortium, create_consortium
+from wardround.server.consortium.settings import FILE
+from wardround.server.lock import locked
+from wardround.server.rounds.store import RecordFolder
+from wardround.server.runs import orders
+from wardround.server.runs.plan import keep_plan
+from wardround.simulations import cli
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Run = Callable[..., tuple[int, str, str]]
+
+SITES = ("north", "coast", "valley")
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Three hospitals that approved a study."""
+    path, study = tmp_path / "coordinator", chest_scenario().study
+    with create_consortium(path, "<Clinics>", "localhost:8443", now=NOW) as consortium:
+        hospitals = {site: Hospital(site) for site in SITES}
+        for hospital in hospitals.values():
+            hospital.join(consortium)
+        consortium.propose(study, "Dr. Asks", now=NOW)
+        for site, hospital in hospitals.items():
+            decision = Decision(
+                consortium="<Clinics>", site=site, study=study.id, verdict="approved", by="Dr. Here", at=NOW
+            )
+            consortium.decide(SiteId(site), SignedDecision.sign(decision, hospital.identity), now=NOW)
+    return path
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], folder: Path) -> Run:
+    """Runs ``wardround coordinator …``: exit code, what it printed, what it complained of."""
+    monkeypatch.setenv("WARDROUND_COORDINATOR", str(folder))
+    monkeypatch.setenv("COLUMNS", "400")
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wardround", "coordinator", *arguments])
+        capsys.readouterr()
+        code: int | str | None = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        printed = capsys.readouterr()
+        assert isinstance(code, int | None)
+        return code or 0, printed.out, printed.err
+
+    return call
+
+
+def answer(run: Run, *arguments: str) -> Any:
+    code, out, err = run(*arguments, "--json")
+    assert code == 0, err
+    return json.loads(out)
+
+
+def test_a_run_is_asked_for_stopped_and_gone_on_with(run: Run) -> None:
+    code, _, err = run("start", "unknown", "--by", "Dr. Starts")
+    assert (code, "WR-1913" in err) == (1, True)
+    started = answer(run, "start", "small-chest", "--by", "Dr. Starts", "--seed", "3")
+    assert started["state"] == "waiting"
+    assert run("start", "small-chest", "--by", "Dr. Starts")[0] == 1
+    assert answer(run, "stop", "small-chest", "--by", "Dr. Stops") == {"run": started["run"], "state": "stopped"}
+    assert answer(run, "resume", started["run"], "--by", "Dr. R")["state"] == "waiting"
+    assert run("stop", "nothing", "--by", "Dr. Stops")[0] == 1
+
+
+def test_the_overview_shows_sites_runs_and_who_asked(run: Run, tmp_path: Path, folder: Path) -> None:
+    started = answer(run, "start", "small-chest", "--by", "Dr. Starts")["run"]
+    facts = answer(run, "watch")
+    assert facts["serving"] is False
+    assert {row["site"]: row["registered"] for row in facts["sites"]} == dict.fromkeys(SITES, "member")
+    assert facts["sites"][0]["decisions"] == {"small-chest": "approved"}
+    assert [(row["run"], row["state"], row["committed"]) for row in facts["runs"]] == [(started, "waiting", 0)]
+    assert (facts["events"][0]["kind"], facts["events"][0]["words"]) == ("run.asked", "Dr. Starts")
+    _, out, _ = run("watch", "--once")
+    assert started in out
+    assert "No coordinator serves" in out
+    with locked(folder):
+        assert "The coordinator serves." in run("watch", "--once")[1]
+    page = tmp_path / "watch.html"
+    assert run("watch", "--html", str(page), "--once")[0] == 0
+    content = page.read_text(encoding="utf-8")
+    assert started in content
+    assert 'http-equiv="refresh"' in content
+    assert "&lt;Clinics&gt;" in content
+    assert "<Clinics>" not in content
+
+
+def test_doctor_names_problems_and_what_to_do(run: Run, folder: Path) -> None:
+    code, out, _ = run("doctor", "--json")
+    found = {row["check"]: row for row in json.loads(out)}
+    assert (code, found["process"]["passed"]) == (1, False)
+    assert found["process"]["fix"] == "wardround coordinator serve"
+    for check in ("keys", "certificates", "disk", "address", "sites", "studies", "runs"):
+        assert found[check]["passed"], found[check]
+    (folder / "authority.key").chmod(0o644)
+    code, out, _ = run("doctor", "--json")
+    assert code == 1
+    assert json.loads(out)[0]["passed"] is False
+    assert "authority.key" in json.loads(out)[0]["words"]
+    assert "PROBLEM" in run("doctor")[1]
+
+
+def test_a_backup_holds_everything_and_comes_back(run: Run, folder: Path, tmp_path: Path) -> None:
+    started = answer(run, "start", "small-chest", "--by", "Dr. Starts")["run"]
+    with Consortium(folder) as consortium:
+        row = consortium.store.update_run(started, state="running", committed=2)
+        keep_plan(consortium, row)
+    RecordFolder(folder / "runs" / started / "open").commit({"committed": b"rounds"})
+    out = tmp_path / "backup.tar.gz"
+    assert answer(run, "backup", str(out))["bytes"] == out.stat().st_size
+    assert out.stat().st_mode & 0o077 == 0
+    assert run("backup", str(out))[0] == 1, "one that is there is not replaced"
+    assert run("restore", str(out))[0] == 1, "nor is a folder"
+    again = tmp_path / "again"
+    assert answer(run, "restore", str(out), "--dir", str(again)) == {"stopped": [started]}
+    with Consortium(again) as consortium:
+        row = orders.find_run(consortium.store, started)
+        assert (row.state, row.committed) == ("stopped", 2)
+        assert "restored" in row.words
+        assert len(consortium.approvals(row.study)) == 3
+        assert keep_plan(consortium, row)[1].out == again / "runs" / started
+    assert RecordFolder(again / "runs" / started / "open").get("committed") == b"rounds"
+    for path in (again, *again.rglob("*")):
+        assert path.stat().st_mode & 0o077 == 0, path
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "other"])
+def test_what_is_no_backup_leaves_nothing(damage: str, run: Run, tmp_path: Path) -> None:
+    out = tmp_path / "backup.tar.gz"
+    assert run("backup", str(out))[0] == 0
+    content = out.read_bytes()
+    if damage == "cut":
+        out.write_bytes(content[: len(content) // 2])
+    elif damage == "empty":
+        out.write_bytes(b"")
+    else:
+        with tarfile.open(out, "w:gz"):
+            pass
+    code, _, err = run("restore", str(out), "--dir", str(tmp_path / "again"))
+    assert (code, "WR-1914" in err) == (1, True)
+    assert not list((tmp_path / "again").iterdir())
+    out.write_bytes(content)
+    assert run("restore", str(out), "--dir", str(tmp_path / "again"))[0] == 0  # the positive control
+    assert (tmp_path / "again" / FILE).exists()
