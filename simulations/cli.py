@@ -177,7 +177,8 @@ def compare(
 
 @app.command()
 def bench(
-    name: Annotated[str, typer.Argument(help="aggregation, dp, secagg or simulation.")], as_json: JsonFlag = False
+    name: Annotated[str, typer.Argument(help="aggregation, deployment, dp, secagg or simulation.")],
+    as_json: JsonFlag = False,
 ) -> None:
     """Measure wardround against its peers on this machine, in turn, with one thread each."""
     from wardround.simulations.bench.catalogue import run_bench

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardround.common.errors import WardroundError
 from wardround.simulations.bench.aggregation import bench_aggregation
+from wardround.simulations.bench.deployment import bench_deployment
 from wardround.simulations.bench.dp import bench_dp
 from wardround.simulations.bench.secagg import bench_secagg
 from wardround.simulations.bench.simulation import bench_simulation
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 BENCHES: Final[Mapping[str, Callable[[], BenchReport]]] = {
     "aggregation": bench_aggregation,
+    "deployment": bench_deployment,
     "dp": bench_dp,
     "secagg": bench_secagg,
     "simulation": bench_simulation,

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 SIDES: Final = {
     "aggregation": "wardround.simulations.bench.aggregation_sides",
     "deployment-flower": "wardround.simulations.bench.deployment_flower",
+    "deployment-ours": "wardround.simulations.bench.deployment_ours",
     "dp": "wardround.simulations.bench.dp_sides",
     "secagg": "wardround.simulations.bench.secagg_sides",
     "simulation-ours": "wardround.simulations.bench.simulation_ours",

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from wardround.simulations.results import Metric, Results
 
+pytestmark = pytest.mark.xdist_group("deployed-reports")
+
 SMALL = (
     'simulation.arms=["federated"]',
     "training.rounds=2",
