@@ -58,9 +58,9 @@ class Policy(BaseModel):
         approvers: How many people have to approve a study, 1 or 2.
         hours: When this site trains, local time: ``["19:00-06:30"]``; empty: at any time. Outside of these hours
             messages wait, and training is refused.
-        require_witness: Whether the privacy ledger spends nothing unless a witness outside this host, a peer or the
-            coordinator, has confirmed that it knows of no newer one. Nothing in this release asks witnesses: their
-            transport comes with the deployed coordinator. With it true nothing is spent in this release.
+        require_witness: Whether the privacy ledger spends nothing unless a witness outside this host, the coordinator,
+            has confirmed that it knows of no newer one. The agent asks; in a simulation nobody does, and nothing is
+            spent there.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)

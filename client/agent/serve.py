@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import logging.handlers
 import os
-import random
+import secrets
 import signal
 import threading
 from typing import TYPE_CHECKING, Final
@@ -105,7 +105,7 @@ class Agent:
         self._status.change(
             state="refused" if refused else "connecting", code=error.code, words=str(error), run=None, what=None
         )
-        self._over.wait(self._delay * random.uniform(0.5, 1.0))  # noqa: S311 - only so that not all come at once
+        self._over.wait(self._delay * (500 + secrets.randbelow(500)) / 1000)  # so that not all come at once
 
     def _stop(self, _number: int, _frame: FrameType | None) -> None:
         self._over.set()

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.scenarios import chest_scenario
 
 from wardround.client.agent.frames import Question, Reply, VectorForm
-from wardround.client.egress import EGRESS, REQUESTS, Gate, may_say, read_egress
+from wardround.client.egress import EGRESS, REQUESTS, Gate, Line, may_say, read_egress
 from wardround.client.home import Home, create_home
 from wardround.common.errors import REGISTRY, WardroundError
 from wardround.common.ids import SiteId
@@ -221,8 +222,8 @@ def test_an_unknown_kind_is_refused(gate: Gate) -> None:
 
 
 def test_epsilon_stands_where_a_reply_depends_on_patients(gate: Gate, home: Home) -> None:
-    for kind, (fields, answer, form, body) in ANSWERS.items():
-        gate.reply(Question(kind, 1, fields), Reply(answer, form), body)
+    for kind, (given, answer, form, body) in ANSWERS.items():
+        gate.reply(Question(kind, 1, given), Reply(answer, form), body)
     found = {line.kind: line.epsilon for line in read_egress(home.path)}
     assert {kind for kind, epsilon in found.items() if epsilon is not None} == {
         kind for kind, known in KINDS.items() if known.tells
@@ -306,3 +307,9 @@ def test_a_line_that_broke_off_is_left_out_and_spoils_no_other(gate: Gate, home:
     assert [line.kind for line in read_egress(home.path)] == ["Roster"]
     gate.request(federation.STUDIES, Nothing())
     assert [line.kind for line in read_egress(home.path)] == ["Roster", "Studies"]
+
+
+def test_the_page_on_the_agent_names_every_kind_and_every_field_of_a_line(root: Path) -> None:
+    page = (root / "deploy" / "docs" / "agent.md").read_text(encoding="utf-8")
+    assert [kind for kind in KINDS if f"`{kind}`" not in page] == []
+    assert [field.name for field in fields(Line) if f"`{field.name}`" not in page] == []
