@@ -29,6 +29,8 @@ from wardround.client.train.local import channels_last, load_batch, place_model
 from wardround.client.train.losses import make_loss
 from wardround.client.train.optimizer import export_state, import_state, make_optimizer
 from wardround.client.train.per_sample import PerSample
+from wardround.client.train.per_sample.places import loss_of_units
+from wardround.client.train.preflight import units_without_places
 from wardround.common.crypto.randomness import draw
 from wardround.common.errors import WardroundError
 from wardround.common.models.initial import trained_parameters
@@ -141,8 +143,8 @@ class PatientGradients:
     def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[tuple[list[Indices], int]]:
         """Patients with equally many images, and of how many units their batch is to be.
 
-        For one number of images that is always the same: what a kernel computes for a patient may depend on the size
-        of the batch, and so on who else was drawn.
+        For one number of images that is always the same, and 1 where a patient's place in the batch matters: what a
+        kernel computes for a patient must not depend on who else was drawn.
         """
         same: dict[int, list[Indices]] = defaultdict(list)
         for own in drawn:
@@ -151,8 +153,13 @@ class PatientGradients:
         usual = max(1, round(2 * promise.expected / len(self._study.sites)))  # public, as every shape has to be
         for images, patients in sorted(same.items()):
             units = min(usual, max(1, size // (images * promise.augmentations)))
+            units = self._without_places(units, images * promise.augmentations)
             for first in range(0, len(patients), units):
                 yield patients[first : first + units], units
+
+    def _without_places(self, units: int, copies: int) -> int:
+        """``units`` where every place of a batch gives a patient the same bits, else 1; asked once in a process."""
+        return units_without_places(self._model, self._study, self._device, units, copies)
 
     def _add_clipped(self, patients: list[Indices], units: int, sums: Mapping[str, torch.Tensor]) -> None:
         """Step 4 for one micro-batch, and step 5: add its patients' clipped gradients to ``sums``, by parameter."""
@@ -187,8 +194,8 @@ class PatientGradients:
         # In float32 on every device: half precision could move other patients' gradients by more than the float slack.
         with self._recorder.recording(units):
             logits = self._model(images.contiguous(memory_format=channels_last(images.ndim)))
-            value = loss(logits, targets if masks is None else masks)
-            torch.autograd.backward(value * (units * share))
+            value = loss_of_units(loss, logits, targets if masks is None else masks, units)
+            torch.autograd.backward(value * share)
 
     def _augmented(self, batch: Indices, units: int) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Images, masks and targets; every patient's are augmented with randomness of their own.

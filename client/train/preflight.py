@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from wardround.client.train.local import channels_last
 from wardround.client.train.losses import make_loss
 from wardround.client.train.per_sample.check import check_model
+from wardround.client.train.per_sample.places import alike_in_all_places
 from wardround.client.train.per_sample.preflight import preflight
 from wardround.common.models.catalogue import build_model
 
@@ -20,6 +22,7 @@ PATIENTS = 2
 
 
 _passed: set[bytes] = set()
+_alike: dict[tuple[object, ...], bool] = {}
 
 
 def check_gradients(study: Study, device: Device) -> None:
@@ -49,11 +52,35 @@ def _check(study: Study, device: Device) -> None:
     preflight(model, images, lambda outputs, rows: loss(outputs, targets[rows]), units=PATIENTS)
 
 
-def _targets(study: Study, generator: torch.Generator) -> torch.Tensor:
+def units_without_places(model: torch.nn.Module, study: Study, device: Device, units: int, copies: int) -> int:
+    """How many patients may share a batch: ``units`` where each has the same gradient in every place, else 1.
+
+    No image is read. In a process the same model, input, loss and batch are tried once.
+
+    Args:
+        model: On its device, in the memory format that it is trained in; only its classes and shapes matter.
+        study: With a promise.
+        device: Of the model.
+        units: Patients of a batch.
+        copies: Images of each, augmented copies included.
+    """
+    parts = (study.model, study.task, study.input)
+    key = (b"".join(part.model_dump_json().encode() for part in parts), study.training.loss, str(device.kind))
+    asked = (*key, units, copies, torch.get_num_threads())
+    if asked not in _alike:
+        generator = torch.Generator().manual_seed(0)
+        images = torch.zeros(copies, len(study.task.channels), *study.input.size, device=device.kind)
+        targets = _targets(study, generator, copies).to(device.kind)
+        images = images.contiguous(memory_format=channels_last(images.ndim))
+        _alike[asked] = alike_in_all_places(model, images, targets, make_loss(study.training.loss, None), units)
+    return units if _alike[asked] else 1
+
+
+def _targets(study: Study, generator: torch.Generator, count: int = PATIENTS) -> torch.Tensor:
     """Class indices of every voxel, or 0/1 for every label, one-hot where exactly one holds."""
     if study.task.kind == "segmentation":
-        return torch.randint(study.task.outputs, (PATIENTS, *study.input.size), generator=generator)
+        return torch.randint(study.task.outputs, (count, *study.input.size), generator=generator)
     if study.task.target == "multiclass":
-        chosen = torch.randint(study.task.outputs, (PATIENTS,), generator=generator)
+        chosen = torch.randint(study.task.outputs, (count,), generator=generator)
         return torch.nn.functional.one_hot(chosen, study.task.outputs)
-    return torch.randint(2, (PATIENTS, study.task.outputs), generator=generator)
+    return torch.randint(2, (count, study.task.outputs), generator=generator)

@@ -13,6 +13,8 @@ from wardround.client.train.local import channels_last, place_model
 from wardround.client.train.losses import make_loss
 from wardround.client.train.noisy import clip_factors, put_gradient
 from wardround.client.train.per_sample import PerSample
+from wardround.client.train.per_sample.places import alike_in_all_places, loss_of_units
+from wardround.common.errors import WardroundError
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.conversions import ready_for_privacy
 from wardround.common.privacy.lattice import Lattice
@@ -95,10 +97,12 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
     recorder = PerSample(model)
     lattice = Lattice(CLIP, sum(_sizes(model)))
     deviation = lattice.deviation(multiplier)
+    if not alike_in_all_places(model, images[:1], targets[:1], loss, len(images)):
+        raise WardroundError("WR-1521", "On this machine patients cannot share a batch of this size.")
 
     def step() -> None:
         with recorder.recording(len(images)):
-            torch.autograd.backward(len(images) * loss(model(images), targets))
+            torch.autograd.backward(loss_of_units(loss, model(images), targets, len(images)))
         sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
         total = torch.cat([found.flatten() for found in sums.values()]).numpy()
         noisy, _ = lattice.privatise(total, deviation=deviation, random=os.urandom)

@@ -9,7 +9,7 @@ import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
-from wardround.client.train.per_sample.layers import SimpleLayer, Step, register_layer
+from wardround.client.train.per_sample.layers import SimpleLayer, Sink, Step, register_layer
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,7 +18,16 @@ if TYPE_CHECKING:
 
 
 class Linear(SimpleLayer):
-    """``[N, ..., C]`` to ``[N, ..., O]``; weight ``[O, C]``, bias ``[O]``."""
+    """``[N, ..., C]`` to ``[N, ..., O]``; weight ``[O, C]``, bias ``[O]``.
+
+    One product of matrices of one shape for every unit: the product of the whole batch may add up in another order at
+    its edges, and a unit's numbers must not depend on its place.
+    """
+
+    def call(self, module: nn.Module, sink: Sink, *args: Any, **kwargs: Any) -> Tensor:  # noqa: ANN401 - as in Layer
+        """Tell the forward pass how many units there are."""
+        (inputs,) = (*args, *kwargs.values())
+        return self.record(module, sink, inputs, sink.units)
 
     def forward(
         self,
@@ -28,15 +37,17 @@ class Linear(SimpleLayer):
         *options: Any,  # noqa: ANN401
     ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Multiply and add."""
-        del module, options
+        del module
+        (units,) = options
         weight, bias = parameters
         weight = cast("Tensor", weight)
-        return F.linear(inputs, weight, bias), (inputs, weight)
+        output = _times(inputs, weight.t(), units)
+        return output if bias is None else output + bias, (inputs, weight)
 
     def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
         """Input by the batch; the weight is one matrix product for every unit."""
         inputs, weight = step.kept
-        of_input = step.gradient @ weight if step.wants_input else None
+        of_input = _times(step.gradient, weight, step.units) if step.wants_input else None
         after = step.gradient.reshape(step.units, -1, weight.shape[0])
         found: dict[str, Tensor] = {}
         if "weight" in step.wanted:
@@ -44,6 +55,12 @@ class Linear(SimpleLayer):
         if "bias" in step.wanted:
             found["bias"] = after.sum(1)
         return of_input, found
+
+
+def _times(batch: Tensor, matrix: Tensor, units: int) -> Tensor:
+    """``[N, ..., C]`` times ``[C, O]``, unit by unit."""
+    rows = batch.reshape(units, -1, matrix.shape[0])
+    return torch.bmm(rows, matrix.expand(units, *matrix.shape)).view(*batch.shape[:-1], matrix.shape[1])
 
 
 class Embedding(SimpleLayer):

@@ -90,6 +90,10 @@ class PerSample:
             total += squares(gradients)
         return total.sqrt()
 
+    def alike(self) -> bool:
+        """Whether all units have the same gradient, bit for bit."""
+        return all(bool((found == found[0]).all()) for found in self._found.values())
+
     def weighted_sum(self, factors: Tensor, into: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
         """Sum over the units of factor times gradient, and release the gradients.
 

@@ -11,8 +11,6 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
-import torch
-
 from wardround.client.train.per_sample.convolution import SPATIAL, Convolution
 from wardround.client.train.per_sample.layers import register_layer
 from wardround.common.models.standardised import StandardisedConv2d, StandardisedConv3d, standardise
@@ -58,13 +56,11 @@ def pulled_back(gradients: Tensor, used: Tensor, length: Tensor) -> Tensor:
         used: ``[O, C / groups, *kernel]``.
         length: ``[O, 1, ...]``.
     """
-    rows = gradients.flatten(2).transpose(0, 1)  # [O, units, n]
-    values = rows.shape[2]
-    even = torch.full_like(used.flatten(1), values**-0.5)
-    directions = torch.stack([used.flatten(1), even], 1)  # [O, 2, n]
-    parts = torch.bmm(rows, directions.transpose(1, 2))
-    rows = rows.baddbmm_(parts, directions, alpha=-1).div_(length.view(-1, 1, 1))
-    return rows.transpose(0, 1).reshape(gradients.shape)
+    rows, directions = gradients.flatten(2), used.flatten(1)  # [units, O, n] and [O, n]
+    along = (rows * directions).sum(2, keepdim=True)  # not by products of matrices: a unit's place would matter
+    mean = rows.mean(2, keepdim=True)
+    rows = rows.sub_(mean).sub_(along * directions).div_(length.view(1, -1, 1))
+    return rows.view(gradients.shape)
 
 
 for _kind, _axes in ((StandardisedConv2d, 2), (StandardisedConv3d, 3)):
