@@ -42,21 +42,15 @@ def patient_losses(
     found: dict[str, list[float]] = defaultdict(list)
     place_model(model, device)
     model.eval()
-    size = study.training.batch_size
-    for first in range(0, len(indices), size):
-        batch = indices[first : first + size]
-        for index, loss in zip(batch, _losses(model, data, batch, study, device), strict=True):
-            found[data.patients[index]].append(loss)
+    for index in indices:
+        found[data.patients[index]].append(_loss(model, data, int(index), study, device))
     means = np.array([np.mean(losses) for losses in found.values()], dtype=np.float64)
     return np.clip(np.nan_to_num(means, nan=cap, posinf=cap, neginf=0.0), 0.0, cap)
 
 
-def _losses(
-    model: torch.nn.Module, data: PreparedSet, batch: NDArray[np.int64], study: Study, device: Device
-) -> list[float]:
-    loss = make_loss(study.training.loss, None)
+def _loss(model: torch.nn.Module, data: PreparedSet, index: int, study: Study, device: Device) -> float:
+    """Of one image by itself: in a batch its last bits would depend on its place, and so on who else is there."""
     with gpu_memory_errors(), torch.inference_mode(), device.autocast():
-        images, masks, targets = load_batch(data, batch, device)
+        images, masks, targets = load_batch(data, np.array([index]), device)
         logits = model(images.contiguous(memory_format=channels_last(images.ndim))).float()
-        truth = targets if masks is None else masks
-        return [float(loss(one.unsqueeze(0), its.unsqueeze(0))) for one, its in zip(logits, truth, strict=True)]
+        return float(make_loss(study.training.loss, None)(logits, targets if masks is None else masks))
