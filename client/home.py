@@ -250,6 +250,8 @@ class Home:
             content = (self.path / weights.FOLDER / weights.file_name(digest)).read_bytes()
         except FileNotFoundError:
             raise weights.missing(digest, f"The home of {self.site}") from None
+        except OSError as error:
+            raise weights.unreadable(digest, f"the home of {self.site}", error) from error
         return weights.verified(content, digest)
 
     def keep_weights(self, content: bytes) -> None:

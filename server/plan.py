@@ -75,6 +75,8 @@ class RunPlan(BaseModel):
             content = (self.weights / weights.file_name(digest)).read_bytes()
         except FileNotFoundError:
             raise missing from None
+        except OSError as error:
+            raise weights.unreadable(digest, "the coordinator", error) from error
         return weights.verified(content, digest)
 
 

@@ -67,4 +67,6 @@ def _first(places: Iterable[Path], digest: str) -> bytes:
             return place.read_bytes()
         except FileNotFoundError:
             continue
+        except OSError as error:
+            raise weights.unreadable(digest, "one of the places", error) from error
     raise weights.missing(digest, "Neither --init nor the run folder nor the data folder")

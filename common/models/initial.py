@@ -68,7 +68,7 @@ def load_initial(module: nn.Module, choice: ModelChoice, content: bytes) -> None
         WardroundError: WR-1208, it is no file of weights; WR-1209, they are not this model's. Nothing was loaded then.
     """
     drawn = state_arrays(module)
-    stored = {name: array for name, array in tensors(content).items() if not choice.is_fresh(name)}
+    stored = tensors(content, lambda name: not choice.is_fresh(name))
     _check_fit(stored, {name: array for name, array in drawn.items() if not choice.is_fresh(name)})
     load_state_arrays(module, {name: stored.get(name, array) for name, array in drawn.items()})
 

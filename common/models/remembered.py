@@ -27,7 +27,7 @@ class Remembered:
     def __init__(self, most: int) -> None:
         self._most = most
         self._values = 0
-        self._known: dict[tuple[torch.dtype, bytes], tuple[torch.Tensor, ...]] = {}
+        self._known: dict[tuple[torch.dtype, torch.Size, bytes], tuple[torch.Tensor, ...]] = {}
 
     def of(self, images: torch.Tensor, features: Features) -> list[torch.Tensor]:
         """``features(images)``; always give the same function.
@@ -41,7 +41,8 @@ class Remembered:
 
     def _recalled(self, image: torch.Tensor, features: Features) -> tuple[torch.Tensor, ...]:
         """Features of one image ``[C, *size]``."""
-        key = (image.dtype, hashlib.blake2b(image.cpu().contiguous().numpy().data, digest_size=32).digest())
+        content = hashlib.blake2b(image.cpu().contiguous().numpy().data, digest_size=32).digest()
+        key = (image.dtype, image.shape, content)
         if key in self._known:
             return tuple(part.to(image.device) for part in self._known[key])
         with torch.inference_mode(mode=False), torch.no_grad():  # what is remembered is trained on, too

@@ -127,3 +127,8 @@ def test_weights_are_found_by_their_hash_alone(tmp_path: Path) -> None:
     with pytest.raises(WardroundError, match="has the SHA-256") as refused:
         home.weights(digest)
     assert refused.value.code == "WR-1208"
+    path = home.path / "models" / f"{digest}.safetensors"
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(WardroundError, match="WR-1208"):
+        home.weights(digest)
