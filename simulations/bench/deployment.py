@@ -84,7 +84,7 @@ def bench_deployment(sizes: DeploymentSizes | None = None) -> BenchReport:
     machine["settings"] = {**asdict(sizes), **SETTINGS, "pinned_to_cores": cores}
     machine["remarks"] = list(REMARKS)
     machine["worker_idle_rss_mb"] = median(run["worker_rss_mb"] for run in found["ours"])
-    machine["coordinator_peak_mb"] = {name: found[name][0]["server_peak_mb"] for name in ("ours", "few", "many")}
+    machine["coordinator_peak_mb"] = {name: found[name][0]["server_peaks_mb"] for name in ("ours", "few", "many")}
     machine["flower_superlink_peak_mb"] = found["flower"][0]["server_peak_mb"]
     return BenchReport(bench="deployment", machine=machine, rows=deployment_rows(sizes, found))
 

@@ -50,7 +50,7 @@ class PeakMemory:
     """
 
     def __init__(self, pid: int) -> None:
-        self._pid, self._found, self._looked = pid, dict[int, float](), 0.0
+        self._pid, self._found, self._looked = pid, dict[int, tuple[str, float]](), 0.0
 
     def look(self) -> None:
         """Look, but not more often than some times a second."""
@@ -60,12 +60,20 @@ class PeakMemory:
         self._looked = now
         for pid in family(self._pid):
             with suppress(FileNotFoundError, ValueError):  # it ends at this moment
-                self._found[pid] = resident_mb(pid, "VmHWM")
+                self._found[pid] = (_part(pid), resident_mb(pid, "VmHWM"))
+
+    @property
+    def by_part(self) -> dict[str, float]:
+        """``gateway``, ``superlink`` and ``run`` to MB."""
+        found = dict.fromkeys(("gateway", "superlink", "run"), 0.0)
+        for part, peak in self._found.values():
+            found[part] += peak
+        return found
 
     @property
     def together_mb(self) -> float:
         """Of all processes that were seen."""
-        return sum(self._found.values())
+        return sum(peak for _, peak in self._found.values())
 
 
 def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -78,8 +86,8 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         ``start_seconds`` from process start until the end of the first round; ``round_seconds`` of each round;
         ``idle_cpu`` (percent of a core) and ``idle_rss_mb`` of an agent without its worker, ``worker_rss_mb``, means
-        over the agents; ``server_peak_mb`` of the coordinator's processes, each at its own peak; ``sites`` in
-        the last round.
+        over the agents; ``server_peak_mb`` of the coordinator's processes, each at its own peak, and
+        ``server_peaks_mb`` one by one; ``sites`` in the last round.
 
     Raises:
         WardroundError: WR-1523, a process failed, or it took too long.
@@ -105,6 +113,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
             "idle_rss_mb": mean(use.resident_mb for use in idle),
             "worker_rss_mb": mean(_below(agent) for agent in agents),
             "server_peak_mb": peak.together_mb,
+            "server_peaks_mb": peak.by_part,
             "sites": len(history["rounds"][-1]["sites"]),
         }
 
@@ -150,6 +159,14 @@ def _run(processes: Processes, folder: Path, study: Study, peak: PeakMemory) -> 
         if state != "completed":
             raise WardroundError("WR-1523", f"The run ended as {state}.")
     return marks[0], run
+
+
+def _part(pid: int) -> str:
+    """What of a coordinator a process is."""
+    command = Path(f"/proc/{pid}/cmdline").read_bytes()
+    if b"wardround.server.runs.child" in command:
+        return "run"
+    return "gateway" if b"wardround.simulations.cli" in command else "superlink"
 
 
 def _below(agent: Process) -> float:
