@@ -7,6 +7,7 @@ module is when it is run as a program.
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import threading
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flwr.supercore.run import Run
+
+log = logging.getLogger("wardround.flower")
 
 SUPERLINK_NODE: Final = 1
 """Flower's node id of every server."""
@@ -492,7 +495,10 @@ class RuntimeGrid(Grid):
 
     def _beat(self) -> None:
         while not self._over.wait(_BEAT_SECONDS):
-            self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+            try:
+                self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
+            except Exception:  # the run's next call fails for the same reason, in its own thread
+                log.warning("a heartbeat of the run failed", exc_info=not self._over.is_set())
 
 
 def _main() -> None:
