@@ -22,6 +22,10 @@ WITHOUT: Final = "not in this run: it was started without this site"
 """Why a site that the plan leaves out is in no round."""
 
 
+NOBODY: Final = 0
+"""Stands for the node of a site that the runtime knows to be silent, and that has none; it is not asked."""
+
+
 class OpenRun:
     """An open study run over the hospitals that a Grid reaches.
 
@@ -33,19 +37,19 @@ class OpenRun:
         nodes: Flower node id of every site of the study.
 
     Raises:
-        WardroundError: WR-1306, a site of the study has no node; WR-12xx, its model cannot be built; WR-1714, what an
+        WardroundError: WR-1306, a site of the study has no node, and the runtime does not say why; WR-12xx, its model cannot be built; WR-1714, what an
             interrupted run left is damaged, or of another run.
     """
 
     def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
+        self._around = surroundings_of(grid)
         taking_part = [site for site in plan.study.site_ids if site not in plan.without]
-        missing = [site for site in taking_part if site not in nodes]
+        missing = [site for site in taking_part if site not in nodes and self._around.silent(site) is None]
         if missing:
             raise WardroundError("WR-1306", f"These sites of the study are not connected: {', '.join(missing)}.")
         self._grid = grid
         self._plan = plan
-        self._nodes = {site: nodes[site] for site in taking_part}
-        self._around = surroundings_of(grid)
+        self._nodes = {site: nodes.get(site, NOBODY) for site in taking_part}
         self._records = OpenRecords(plan) if plan.resumable else NoRecords()
         self.start = Start.of(plan)
         self.layout = self.start.layout

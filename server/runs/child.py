@@ -57,6 +57,7 @@ class Run:
         self._order, self._out = order, out
         self._presence = dict(order.presence)
         self._bell = threading.Condition()
+        self._round = 0
         self._writing = threading.Lock()
         self.grid = _Grid(order.address, order.root.encode(), order.token, self._pushed)
         self.grid.surroundings = Surroundings(
@@ -64,7 +65,7 @@ class Run:
             silent=self.silent,
             wait=lambda _: None,  # the grid has waited already
             gather=self.gather,
-            opened=lambda number: self._say(Opened(round=number)),
+            opened=self._opened,
             committed=self._committed,
         )
 
@@ -110,10 +111,16 @@ class Run:
                     self._say(Gathering(missing=missing, needed=needed))
                     told = missing
                 self._bell.wait(_LOOK_SECONDS)
+        if told is not None:
+            self._say(Opened(round=self._round))
 
     def _enough(self, sites: Collection[SiteId], needed: int) -> bool:
         states = [self._presence[site].state for site in sites]
         return "expected" not in states and states.count("heard") >= needed
+
+    def _opened(self, number: int) -> None:
+        self._round = number
+        self._say(Opened(round=number))
 
     def _committed(self, record: RoundRecord) -> None:
         self._say(

@@ -10,7 +10,7 @@ import logging
 import queue
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
 from wardround.common.errors import WardroundError
@@ -19,10 +19,11 @@ from wardround.server.runs.hearing import Hearing
 from wardround.server.runs.plan import had_losses, keep_plan
 from wardround.server.runs.process import RunProcess
 from wardround.server.runs.talk import Ended, Failed, Gathering, Opened, Order, Pushed, Ready, RoundCommitted
+from wardround.server.runs.words import Counters, committed_words, gathering_words, opened_words
 from wardround.server.store.rows import OPEN_RUNS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
     from pathlib import Path
 
     from wardround.common.ids import SiteId, StudyRunId
@@ -37,6 +38,10 @@ log = logging.getLogger("wardround.runs")
 
 DEATHS: Final = 3
 """How often in a row a process may end by itself without having committed a round in between."""
+
+FIRST_PAUSE: Final = 1.0
+LONGEST_PAUSE: Final = 300.0
+"""Seconds before a run is begun again: each time twice as long, until it has committed a round."""
 
 OF_SILENCE: Final = frozenset({"WR-1303", "WR-1306", "WR-1711", "WR-1713"})
 """What a run fails with when too few sites answered; where some were silent it goes on when they are back."""
@@ -80,23 +85,6 @@ class _Active:
     end: Ended | Failed | None = None
 
 
-@dataclass(slots=True)
-class Counters:
-    """What happened since this coordinator began; for metrics.
-
-    Attributes:
-        rounds: Rounds committed.
-        left_out: Times that a site was left out of a round.
-        restarts: Processes of runs that were begun again.
-        seconds: Wall-clock time of the newest round, by run.
-    """
-
-    rounds: int = 0
-    left_out: int = 0
-    restarts: int = 0
-    seconds: dict[StudyRunId, float] = field(default_factory=dict)
-
-
 class RunManager:
     """Carries out runs.
 
@@ -113,6 +101,8 @@ class RunManager:
         self._gateway: GatewayLike | None = None
         self._active: dict[StudyRunId, _Active] = {}
         self._deaths: dict[StudyRunId, int] = {}
+        self._pauses: dict[StudyRunId, float] = {}
+        self._not_before: dict[StudyRunId, float] = {}
         self._said: queue.SimpleQueue[tuple[StudyRunId, FromChild]] = queue.SimpleQueue()
         self._version = -1
         self._nodes: dict[SiteId, int] = {}
@@ -149,7 +139,8 @@ class RunManager:
         self._take()
         self._bury()
         version = self._store.version()
-        if version != self._version:
+        due = any(time.monotonic() >= at for at in self._not_before.values())
+        if version != self._version or due:
             self._nodes = self._gateway.nodes()
             self._follow(self._store.runs(OPEN_RUNS))
             self._version = self._store.version()
@@ -173,12 +164,19 @@ class RunManager:
             log.info("%s is stopped", run, extra={"run": run})
             self._end_process(run)
         for run, active in list(self._active.items()):
-            if any(self._nodes.get(site, node) != node for site, node in active.process.sites.items()):
+            if self._nodes_changed(active):
                 log.info("a site of the run has another node: it is begun again", extra={"run": run})
                 self._end_process(run)
         for run, row in rows.items():
-            if run not in self._active:
+            asked = row.state == "waiting"  # a person says so, now
+            if run not in self._active and (asked or time.monotonic() >= self._not_before.get(run, 0.0)):
                 self._begin(row)
+        self._not_before = {run: at for run, at in self._not_before.items() if run in rows and run not in self._active}
+
+    def _nodes_changed(self, active: _Active) -> bool:
+        """Whether a site of the run has another node than its process was told, as after it joined again."""
+        told, sites = active.process.sites, active.plan.study.site_ids
+        return bool(told) and any(site in self._nodes and self._nodes[site] != told.get(site) for site in sites)
 
     def _begin(self, row: RunRow) -> None:
         try:
@@ -241,6 +239,7 @@ class RunManager:
 
     def _commit(self, active: _Active, said: RoundCommitted) -> None:
         active.deaths = self._deaths[active.run] = 0
+        self._pauses.pop(active.run, None)
         words = committed_words(said, active.plan.study.training.rounds)
         self.counters.rounds += 1
         self.counters.left_out += len(said.dropped)
@@ -307,6 +306,8 @@ class RunManager:
 
     def _again(self, active: _Active, words: str) -> None:
         self.counters.restarts += 1
+        pause = self._pauses[active.run] = min(2 * self._pauses.get(active.run, FIRST_PAUSE / 2), LONGEST_PAUSE)
+        self._not_before[active.run] = time.monotonic() + pause
         self._words(active, words)
 
     def _fail(self, run: StudyRunId, code: str, what: str) -> None:
@@ -317,24 +318,3 @@ class RunManager:
             if row is not None and row.state in OPEN_RUNS:
                 self._store.update_run(run, state="failed", words=words)
                 self._store.add_event("run.failed", study=row.study, run=run, words=words)
-
-
-def opened_words(number: int, rounds: int) -> str:
-    """What the run does, for people."""
-    return "last validation" if number > rounds else f"round {number} of {rounds}"
-
-
-def gathering_words(said: Gathering, presence: Mapping[SiteId, Presence]) -> str:
-    """Whom the run waits for."""
-    told = [f"{site} ({presence[site].words or 'not heard yet'})" for site in said.missing if site in presence]
-    return f"waits until {said.needed} sites are heard; missing: {', '.join(told) or 'nobody'}"
-
-
-def committed_words(said: RoundCommitted, rounds: int) -> str:
-    """What came of a round."""
-    parts = [f"round {said.round} of {rounds}: {len(said.sites)} sites"]
-    if said.attempts > 1:
-        parts.append(f"{said.attempts} attempts")
-    parts += [f"without {site}: {reason}" for site, reason in said.dropped.items()]
-    parts += [f"{site} silent after its upload: {reason}" for site, reason in said.silent.items()]
-    return "; ".join(parts)

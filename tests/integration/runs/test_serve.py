@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import threading
+import time
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -156,6 +158,21 @@ def test_a_silent_site_is_left_out_in_words_and_too_few_are_waited_for(stand: Se
     assert rounds[0]["dropped"] == {}, "the positive control"
     assert rounds[1]["dropped"]["north"].startswith("not heard since")
     assert [record["sites"] for record in rounds[1:]] == [["coast", "valley"]] * 2
+
+
+def test_a_site_that_is_revoked_is_left_out_from_then_on(stand: Serving) -> None:
+    """Revoked in round 2; the run's process is killed in round 3, and the next one finds no node of that site."""
+    north, coast = SiteId("north"), stand.agents[SiteId("coast")]
+    revoke = partial(stand.consortium.revoke, north, "left", now=int(time.time()))
+    stand.agents[north].before = on("train 2", lambda: (stand.agents[north].leave(), revoke()))
+    coast.before = on("train 3", lambda: os.kill(stand.children("wardround.server.runs.child")[0], signal.SIGKILL))
+    run = stand.start(scenario().study)
+    ended = stand.ended(run.id)
+    assert ended.state == "completed_with_losses", ended.words
+    rounds = json.loads((stand.path / "runs" / run.id / "history.json").read_text())["rounds"]
+    assert [record["sites"] for record in rounds[1:]] == [["coast", "valley"]] * 2
+    assert rounds[0]["dropped"] == {}, "the positive control"
+    assert rounds[1]["dropped"]["north"]
 
 
 def test_a_process_that_keeps_dying_fails_the_run_in_words(stand: Serving, tmp_path: Path) -> None:
