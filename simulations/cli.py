@@ -122,7 +122,7 @@ def demo(
     """Three hospitals on this machine: real images if WARDROUND_DATA is set, phantoms if not."""
     if real_processes:
         if workers is not None or device != "auto":
-            raise typer.BadParameter("--workers and --device are for a simulation; a hospital's device is its own setting")
+            raise typer.BadParameter("--workers and --device are for a simulation")
         deployed.show_demo(data, out, as_json=as_json)
         return
     from wardround.simulations.demo import demo_scenario
