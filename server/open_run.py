@@ -37,8 +37,8 @@ class OpenRun:
         nodes: Flower node id of every site of the study.
 
     Raises:
-        WardroundError: WR-1306, a site of the study has no node, and the runtime does not say why; WR-12xx, its model cannot be built; WR-1714, what an
-            interrupted run left is damaged, or of another run.
+        WardroundError: WR-1306, a site of the study has no node, and the runtime does not say why; WR-12xx, its model
+            cannot be built; WR-1714, what an interrupted run left is damaged, or of another run.
     """
 
     def __init__(self, grid: Grid, plan: RunPlan, nodes: Mapping[SiteId, int]) -> None:
