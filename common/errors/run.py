@@ -82,7 +82,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1523",
         "process of a federation on this machine failed",
-        "The demonstration of real processes, or the benchmark of them, started coordinator and hospitals here, and one "
+        "The demonstration of real processes, or the benchmark of them, started coordinator and hospitals here; one "
         "of them ended by itself, or what it should do did not come about in time. The message ends with the last line "
         "that it printed.",
         "Its whole output is in the folder log of the run; free memory and processors and run it again.",
