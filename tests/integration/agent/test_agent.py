@@ -10,7 +10,7 @@ import sys
 import time
 import zipfile
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +32,9 @@ from wardround.common.wire.messages import Describe, Train
 from wardround.common.wire.noisy import Prepare, TrainNoisy
 from wardround.common.wire.records import pack, pack_vector
 from wardround.server.flower import Bundle, RuntimeGrid, bundle
+from wardround.server.gateway import Gateway
 from wardround.server.store import CertificateRow
+from wardround.server.superlink import SuperLink
 from wardround.simulations.cli import app as command_line
 
 if TYPE_CHECKING:
@@ -108,6 +110,8 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     with federated(folder) as stand:
         join_all(stand, {"north": home})
         yield Scene(stand, home, scenario.study, noisy.study)
+        stand.gateway.stop()  # a test may have put others in the place of the first ones
+        stand.superlink.stop()
 
 
 def test_an_agent_killed_while_it_trains_is_given_the_message_again(scene: Scene) -> None:
@@ -270,6 +274,43 @@ def test_the_ledger_has_a_witness_and_one_that_was_put_back_spends_nothing(scene
     for path in home.path.glob("ledger*"):
         path.unlink()
     policy.write_text(before)
+
+
+def test_a_coordinator_that_was_away_is_found_again(scene: Scene) -> None:
+    stand = scene.stand
+    with agents([scene.home]) as running:
+        port = stand.gateway.port
+        stand.gateway.stop()
+        found = until(scene.home, lambda status: status.state == "connecting")
+        assert found.code == "WR-1901"
+        stand.superlink.stop()
+        stand.superlink = SuperLink(stand.folder / "coordinator")
+        stand.superlink.start()
+        stand.gateway = Gateway(stand.consortium, stand.superlink, stand.replies, listen=f"127.0.0.1:{port}")
+        stand.gateway.start()
+        again = until(scene.home, lambda status: status.state == "idle")
+        assert again.process == running.processes["north"].pid
+        grid = stand.grid()
+        assert scene.describe(grid).content["message"]["site"] == "north"
+        grid.finish(completed=True)
+
+
+def test_outside_of_the_policys_hours_messages_wait(scene: Scene) -> None:
+    path = scene.home.path / "policy.toml"
+    before = path.read_text()
+    now = datetime.now().astimezone()
+    hours = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+    with agents([scene.home]):
+        path.write_text(before.replace("hours = []", f'hours = ["{hours}"]'))
+        assert scene.home.policy.hours == (hours,)
+        until(scene.home, lambda status: (status.state, status.code) == ("refusing", "WR-1712"))
+        grid = scene.stand.grid()
+        sent = scene.send(grid, "query.describe", Describe(study=scene.study.id, run="night", seed=0))
+        until_reported(scene, ("refusing", "WR-1712"))
+        assert list(grid.pull_messages(sent)) == []
+        path.write_text(before)
+        assert reply_to(grid, sent).content["message"]["site"] == "north"
+        grid.finish(completed=True)
 
 
 def test_a_revoked_hospital_is_never_shown_as_well(scene: Scene) -> None:
