@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from pydantic import ValidationError
 
 from wardround.client.data.registry import choose_data
-from wardround.client.identity import accepted_roster
+from wardround.client.identity import accepted_authority, accepted_roster
 from wardround.client.proposals import keep_decision
 from wardround.client.studies.checks import checks
 from wardround.common.consortium.studies import Decision
@@ -94,6 +94,7 @@ def check_people(home: Home, people: People) -> None:
 def _decision(home: Home, study: StudyId, verdict: str, people: People, now: int) -> Decision:
     fields = {
         "consortium": accepted_roster(home).consortium,
+        "authority": accepted_authority(home),
         "site": home.site,
         "study": study,
         "verdict": verdict,

@@ -16,6 +16,7 @@ import numpy as np
 
 from wardround.client.data.pool import SiteData, open_site_data
 from wardround.client.evaluate.scores import CaseRow, ValidationSummary, case_rows, validation_summary
+from wardround.client.open_runs import join_open_run
 from wardround.client.secagg.terms import check_open, check_policy, check_unpromised
 from wardround.client.spending import Spending
 from wardround.client.train.device import choose_device, keep_freed_memory, set_threads
@@ -302,6 +303,7 @@ class Hospital:
         check_open(study)
         check_unpromised(study)
         check_policy(study, self.home.policy)
+        join_open_run(self.home, question)
         self.check_takes_part(study)
         self.check_weights(study)
         Spending(self, study, question).reserve()

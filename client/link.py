@@ -7,14 +7,16 @@ id, and one that broke off on its way is completed. Clocks of hospitals do not m
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
-from typing import TYPE_CHECKING, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Final, TypeVar
 
+from flwr.app import Message
 from flwr.app.message import remove_content_from_message
 from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest, PullMessagesRequest, PushMessagesRequest
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
-    from flwr.app import Message
     from flwr.proto.message_pb2 import ObjectTree
     from google.protobuf.message import Message as Proto
 
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 HEARTBEAT_SECONDS: Final = 10.0
 """The shortest interval that Flower takes; a node that is silent for twice as long is given up."""
+
+_log = logging.getLogger("wardround.agent")
 
 _SIGNED_SECONDS: Final = 60.0
 """Flower signs the time alone, and takes it for five minutes: one signature serves many calls."""
@@ -202,7 +205,10 @@ class Link:
         if len(held.contents) < len(parts):
             self._confirm(name)
             return None
-        message = cast("Message", inflate_object_from_contents(name, held.contents))
+        message = _inflated(name, held.contents)
+        if message is None:  # it would come again and again
+            self._confirm(name)
+            return None
         message.metadata.__dict__["_message_id"] = name
         held.contents, held.handed_over = {}, True
         return message
@@ -268,3 +274,13 @@ class Link:
                 )
                 self._signed = (time.monotonic(), headers)
             return self._signed[1]
+
+
+def _inflated(name: str, contents: Mapping[str, bytes]) -> Message | None:
+    """The message that objects make; None: they make none, whatever the coordinator has put into them."""
+    try:
+        found = inflate_object_from_contents(name, dict(contents))
+    except Exception as error:  # noqa: BLE001 - the coordinator's bytes meet Flower's parser
+        _log.error("A message cannot be put together and is dropped (%s).", type(error).__name__)
+        return None
+    return found if isinstance(found, Message) else None

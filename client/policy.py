@@ -41,12 +41,12 @@ class Policy(BaseModel):
         colluding: Fewest sites that a study must assume to collude with the coordinator; None is
             ``floor((n - 1) / 3)`` for n sites.
         min_sites: Fewest sites in the cohort of a secure sum.
-        runs_per_study: Study runs of one approved study that this site joins in private mode or with
-            differential privacy, where each costs the study's whole epsilon. Without it, a
-            second run starts from the same initial model; with one site fewer, the two first sums
-            would differ by that site's update. More than 1 accepts that for convenience.
-        cross_validation: Whether a coordinator may run a study with differential privacy in folds of its choice, in
-            which patients that the study calls test patients are trained on, and pay.
+        runs_per_study: Study runs of one approved study that this site takes part in. With differential privacy each
+            costs the study's whole epsilon; in private mode a second run starts from the same initial
+            model, and with one site fewer the two first sums would differ by that site's update; in open mode
+            an approval would otherwise be one of any number of rounds. More than 1 accepts that for convenience.
+        cross_validation: Whether a coordinator may run a study in folds of its choice, in which patients that the study
+            calls test patients are trained on, and pay.
         score_models: Whether the coordinator of a private study may ask this site to score a model, any
             model, on its patients. The scores stay here, but whether scoring succeeds does not.
         without_privacy: Whether this site takes part in studies that promise its patients no epsilon: without a

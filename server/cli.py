@@ -74,7 +74,7 @@ def invite(
         return
     typer.echo(f"Give this code to {site}, by telephone or another way that others do not read; until {day(until)}:")
     typer.echo(code.text())
-    typer.echo("There: wardround hospital join CODE")
+    typer.echo(f"There: wardround hospital join CODE --site {site}")
 
 
 @sites_app.command("list")

@@ -15,7 +15,7 @@ import time
 from collections import deque
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
@@ -439,7 +439,7 @@ class RuntimeGrid(Grid):
             whole = self._fetched(each)
             if whole is not None:
                 self._arriving.remove(each)
-                del self._asked[whole.metadata.reply_to_message_id]
+                del self._asked[each.shell.metadata.reply_to_message_id]
                 return whole
         return None
 
@@ -459,12 +459,19 @@ class RuntimeGrid(Grid):
         name = arriving.tree.object_id
         received = ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=name)
         self._client.ConfirmMessageReceived(received)
-        reply = cast("Message", inflate_object_from_contents(name, arriving.contents))
-        reply.metadata.__dict__["_message_id"] = name
-        if reply.metadata.src_node_id == SUPERLINK_NODE:  # the SuperLink speaks in the place of a site
-            asked = self._asked[reply.metadata.reply_to_message_id]
+        asked = self._asked[arriving.shell.metadata.reply_to_message_id]
+        reply = _inflated(name, arriving.contents)
+        if reply is None:
+            return self._no_reply(asked, "WR-1301: the reply is malformed")
+        inner = reply.metadata
+        if inner.src_node_id == SUPERLINK_NODE and arriving.silent and reply.has_error():
+            # the SuperLink speaks in the place of a site
             silent = reply.error.code == ErrorCode.NODE_UNAVAILABLE
             return self._no_reply(asked, "the site fell silent" if silent else reply.error.reason or "")
+        if (inner.reply_to_message_id, inner.src_node_id) != (asked.message_id, asked.dst_node_id):
+            # the gateway has seen the envelope; what lies inside must say the same
+            return self._no_reply(asked, "WR-1301: the reply is in another name inside than outside")
+        inner.__dict__["_message_id"] = name
         return reply
 
     def _lost(self, arriving: _Arriving) -> Message:
@@ -517,3 +524,13 @@ def _main() -> None:
 
 if __name__ == "__main__":
     _main()
+
+
+def _inflated(name: str, contents: Mapping[str, bytes]) -> Message | None:
+    """The message that objects make; None: they make none, whatever a hospital has put into them."""
+    try:
+        found = inflate_object_from_contents(name, dict(contents))
+    except Exception as error:  # noqa: BLE001 - a hospital's bytes meet Flower's parser
+        log.warning("A reply cannot be put together (%s).", type(error).__name__)
+        return None
+    return found if isinstance(found, Message) else None

@@ -20,6 +20,7 @@ from wardround.client.egress import Gate, may_say
 from wardround.client.fault import LOG as FAULTS
 from wardround.client.fault import write_fault
 from wardround.client.identity import accepted_authority
+from wardround.client.proposals import find_proposal, newest_decision
 from wardround.common.errors import REGISTRY, WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.privacy.witness import SignedHead, fresh_heads
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from wardround.client.home import Home
     from wardround.common.ids import StudyId, StudyRunId
     from wardround.common.vector import Layout
+    from wardround.common.wire.base import WireMessage
 
 COORDINATOR: Final = SiteId("coordinator")
 """Who the coordinator is as a witness."""
@@ -101,6 +103,7 @@ class Desk:
             return self.refuse(message, error)
         begins(Work(question.kind, _run(question)))
         try:
+            self._check_decided(checked_question(question.kind, question.fields))
             self._check_bundle(question.run, bundle)
             return _flower(self._released(question, vector, connection), message)
         except WardroundError as error:
@@ -165,6 +168,25 @@ class Desk:
         if study not in self._layouts:
             self._layouts[study] = self._worker.layout(study)
         return self._layouts[study]
+
+    def _check_decided(self, asked: WireMessage) -> None:
+        """Refuse a study that people here did not approve for the consortium whose roster they accepted.
+
+        Raises:
+            WardroundError: WR-1702, no roster was accepted; WR-1304, the study was not proposed by that consortium's
+                authority, or is not approved now.
+        """
+        if not isinstance(asked, RunContext):
+            return
+        authority = accepted_authority(self._home)
+        decision = newest_decision(self._home, asked.study)
+        if decision is None or (decision.verdict, decision.authority) != ("approved", authority):
+            raise WardroundError("WR-1304", f"Study {asked.study[:19]}… is not approved at {self._home.site}.")
+        try:
+            find_proposal(self._home, asked.study)
+        except WardroundError as error:
+            what = f"Study {asked.study[:19]}… was not proposed to {self._home.site} by its consortium."
+            raise WardroundError("WR-1304", what) from error
 
     def _check_bundle(self, run: int, bundle: Callable[[int], str]) -> None:
         if run not in self._bundles:

@@ -18,6 +18,8 @@ from wardround.client.agent.confine import give_memory_back, leave_no_dump
 from wardround.client.agent.session import Session
 from wardround.client.agent.status import StatusFile, only_one
 from wardround.client.agent.warm import Worker, WorkerEndedError
+from wardround.client.fault import LOG as FAULTS
+from wardround.client.fault import write_fault
 from wardround.client.home import Home
 from wardround.client.membership import read_membership
 from wardround.common.errors import WardroundError
@@ -61,6 +63,7 @@ class Agent:
     """
 
     def __init__(self, home: Home) -> None:
+        self._home = home
         self._over = threading.Event()
         self._status = StatusFile(home.path)
         self._worker = Worker(home.path, self._status.now.device)
@@ -92,6 +95,9 @@ class Agent:
                 self._failed(error)
         except OSError as error:  # a full disk: nothing that is not written down may go on
             self._failed(WardroundError("WR-1914", f"The home folder cannot be used ({type(error).__name__})."))
+        except Exception as error:  # noqa: BLE001 - a bug, or what the coordinator sent: it is said, and the agent goes on
+            write_fault(str(self._home.path), error)
+            self._failed(WardroundError("WR-1925", f"{FAULTS} in the home folder says why."))
         else:
             self._delay = 0.0
 

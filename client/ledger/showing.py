@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from rich.box import SIMPLE
 from rich.console import Console
+from rich.markup import escape
 from rich.measure import Measurement
 from rich.table import Table
 
@@ -84,7 +85,7 @@ def _run_table(found: Accounts) -> Table:
 def _run_row(run: RunAccount) -> tuple[str, ...]:
     again = f"+{run.again}" if run.again else ""
     return (
-        f"{run.run}\n{run.study.removeprefix('sha256:')[:8]}",
+        escape(f"{run.run}\n{run.study.removeprefix('sha256:')[:8]}"),
         run.ended or "open",
         str(run.patients),
         f"{run.begun}{again}/{run.rounds}",

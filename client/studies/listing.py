@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
-from wardround.client.plain import plain
+from wardround.client.plain import one_line, plain
 from wardround.client.proposals import is_sent, kept_proposals, newest_decision
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyId
@@ -66,6 +66,7 @@ def print_studies(found: list[ListedStudy]) -> None:
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     console = Console()
     if not found:
@@ -77,10 +78,10 @@ def print_studies(found: list[ListedStudy]) -> None:
     for entry in found:
         table.add_row(
             entry.study.removeprefix("sha256:")[:12],
-            plain(entry.title or "cannot be read"),
-            plain(entry.by or "unknown"),
+            Text(one_line(entry.title or "cannot be read")),
+            Text(one_line(entry.by or "unknown")),
             _day(entry.at),
-            plain(_state(entry)),
+            Text(plain(_state(entry))),
         )
     console.print(table)
 

@@ -14,7 +14,7 @@ from rich.text import Text
 
 from wardround.client.ledger.cost import in_words
 from wardround.client.ledger.showing import bound_in_words
-from wardround.client.plain import plain
+from wardround.client.plain import one_line, plain
 from wardround.client.statement.question import count, share
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def print_overview(found: Overview) -> None:
     """Print everything that a person has to know before they decide; 80 columns suffice."""
     console = Console()
     console = Console(width=min(console.width, _WIDEST))
-    console.print(Text(plain(found.study.title), style="bold"))
+    console.print(Text(one_line(found.study.title), style="bold"))
     console.print(Text(f"{found.study.name}, {found.study.id}", style="dim"), soft_wrap=True)
     for title, paragraphs in _sections(found):
         _heading(console, title)
@@ -74,11 +74,11 @@ def _asked(found: Overview) -> Iterator[str]:
     asked, study = found.proposal, found.study
     yield f"{asked.by}, for the consortium {asked.consortium}, on {_day(asked.at)}."
     if asked.why:
-        yield f"In their words: {asked.why}"
+        yield f"In their words: “{one_line(asked.why)}”"
     if study.claim:
-        yield f"The study sets out to show: {study.claim}"
+        yield f"The study sets out to show: “{one_line(study.claim)}”"
     if study.limits:
-        yield f"What it cannot show, as its author says: {study.limits}"
+        yield f"What it cannot show, as its author says: “{one_line(study.limits)}”"
 
 
 def _trained(found: Overview) -> Iterator[str]:
@@ -192,7 +192,8 @@ def _partner_table(found: Overview) -> Table:
     for partner in found.partners:
         name = partner.site if not partner.label else f"{partner.label} ({partner.site})"
         table.add_row(
-            plain(f"{name}, here" if partner.here else name), partner.fingerprint or "NOT in the roster accepted here"
+            Text(one_line(f"{name}, here" if partner.here else name)),
+            partner.fingerprint or "NOT in the roster accepted here",
         )
     return table
 

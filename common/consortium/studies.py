@@ -10,7 +10,7 @@ from pydantic import AfterValidator, Field, StringConstraints, model_validator
 from wardround.common.consortium.signed import Document, Moment, Sha256, SignedDocument
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyId
-from wardround.common.roster import Site, Text
+from wardround.common.roster import PublicKey, Site, Text
 from wardround.common.study import Study
 
 
@@ -90,6 +90,7 @@ class Decision(Document):
     Attributes:
         schema: Version of this format.
         consortium: Its name.
+        authority: Public key of the authority whose proposal was decided on: an approval counts for no other one.
         site: Whose people.
         study: The study's id.
         verdict: ``approved``, ``rejected``, or ``withdrawn`` after it was approved.
@@ -101,6 +102,7 @@ class Decision(Document):
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     consortium: Annotated[Text, Field(min_length=1)]
+    authority: PublicKey | None = None
     site: Site
     study: Sha256
     verdict: Literal["approved", "rejected", "withdrawn"]
