@@ -13,7 +13,10 @@ from fakes.scenarios import chest_scenario
 from wardround.client.agent.status import read_status
 from wardround.client.egress import Gate
 from wardround.client.enrol import join_by_code
+from wardround.client.identity import accepted_authority, accepted_roster
 from wardround.client.offer import accept_offer, keep_offer, offered
+from wardround.client.proposals import keep_decision, keep_proposal, mark_sent
+from wardround.common.consortium.studies import Decision, Proposal, SignedProposal
 from wardround.simulations.hospitals import build_hospitals
 
 if TYPE_CHECKING:
@@ -62,6 +65,20 @@ def join_all(stand: Federated, homes: Mapping[str, Home]) -> None:
         waiting = offered(home)
         assert waiting is not None
         accept_offer(home, waiting.roster.fingerprint, "A. Tester")
+
+
+def decide(stand: Federated, homes: Iterable[Home], *studies: Study) -> None:
+    """Let people at hospitals that have accepted the roster approve studies which the consortium's authority proposes.
+
+    The coordinator is not told: what it makes of decisions is not what is tested with this.
+    """
+    for home in homes:
+        for study in studies:
+            name = accepted_roster(home).consortium
+            proposal = Proposal(consortium=name, study=study.canonical().decode(), by="A. Tester", at=1)
+            keep_proposal(home, SignedProposal.sign(proposal, stand.consortium.authority))
+            fields = {"consortium": name, "authority": accepted_authority(home), "site": home.site, "study": study.id}
+            mark_sent(home, keep_decision(home, Decision(**fields, verdict="approved", by="A. Tester", at=1)))
 
 
 def move(home: Home, old: str, new: str) -> None:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from fakes.agents import Agents, agents, change_settings, hospitals, join_all, until
+from fakes.agents import Agents, agents, change_settings, decide, hospitals, join_all, until
 from fakes.federated import federated
 from fakes.scenarios import chest_scenario
 from flwr.cli.build import build_fab_from_files
@@ -109,6 +109,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     home.approve(noisy.study)
     with federated(folder) as stand:
         join_all(stand, {"north": home})
+        decide(stand, [home], scenario.study, noisy.study)
         yield Scene(stand, home, scenario.study, noisy.study)
         stand.gateway.stop()  # a test may have put others in the place of the first ones
         stand.superlink.stop()

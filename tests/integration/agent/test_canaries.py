@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import grpc
 import pytest
-from fakes.agents import agents, hospitals, join_all
+from fakes.agents import agents, decide, hospitals, join_all
 from fakes.canaries import MARK, Canaries, Tap, files_with, hidden, search
 from fakes.federated import federated
 from fakes.scenarios import chest_scenario
@@ -117,6 +117,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
                 path.unlink()  # made before anything was planted
     with federated(folder) as stand:
         join_all(stand, homes)
+        decide(stand, homes.values(), *(scenario.study for scenario in scenarios.values()))
         studies = {mode: scenario.study for mode, scenario in scenarios.items()}
         yield Scene(folder, stand, homes, studies, canaries, tap)
     patch.undo()
