@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.xdist_group("federation")
 
+pytestmark = pytest.mark.xdist_group("deployed")  # one demonstration for all of them
+
 PATIENCE = 300.0
 OPEN = ('simulation.arms=["federated"]', "training.rounds=2", "training.epochs=1", "evaluation.bootstrap=100")
 PRIVATE = (
@@ -78,7 +80,7 @@ def test_an_open_study_gives_the_model_of_its_simulation(tmp_path: Path, process
     for site in study.site_ids:  # the same patient keys give the same training patients in the same order
         key = (tmp_path / "simulated" / "hospitals" / site / "patient.key").read_bytes()
         (federation.home(site) / "patient.key").write_bytes(key)
-    budget = Budget(policy=Policy(modes=("open",), without_privacy=True))
+    budget = Budget(policy=Policy(modes=("open",), without_privacy=True, runs_per_study=2))
     federation.prepare({site: sources[site] for site in study.site_ids}, budget)
     federation.serve_hospitals(study.site_ids)
     federation.agree(study, write_study(study, tmp_path / "study.toml"), "a test")
@@ -147,7 +149,14 @@ def test_a_folder_that_holds_something_is_left_alone(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [
+        pytest.param(signal.SIGINT, marks=pytest.mark.slow),
+        signal.SIGTERM,
+        pytest.param(signal.SIGKILL, marks=pytest.mark.slow),
+    ],
+)
 def test_its_processes_end_when_it_is_interrupted(tmp_path: Path, number: signal.Signals) -> None:
     out = tmp_path / "run"
     environment = {name: value for name, value in os.environ.items() if name != "WARDROUND_DATA"}
