@@ -38,8 +38,11 @@ def test_a_few_deaths(tmp_path: Path) -> None:
 
 
 def test_paying_too_late_is_found_out(tmp_path: Path) -> None:
-    answer = outcome(tmp_path, 8, 1, "late")
-    assert answer["wrong"]["unpaid steps"] > 0
+    for seed in range(1, 6):  # where a kill falls is chance: on a busy machine eight may all miss the gap
+        (folder := tmp_path / str(seed)).mkdir()
+        if outcome(folder, 8, seed, "late")["wrong"]["unpaid steps"] > 0:
+            return
+    pytest.fail("forty kills found no step that was not paid for")
 
 
 @pytest.mark.slow
