@@ -58,7 +58,7 @@ def pdftotext() -> Path:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[Callable[[], str]]:
-    """A PostgreSQL server of this session; each call makes an empty database and gives its URL."""
+    """A PostgreSQL server for this run of the tests; each call makes an empty database and gives its URL."""
     from fakes.postgresql import folder_of_programs, server
 
     programs = folder_of_programs()

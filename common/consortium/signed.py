@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from abc import abstractmethod
 from typing import TYPE_CHECKING, Annotated, Final, Self
 
 import rfc8785
@@ -80,9 +81,9 @@ class SignedDocument(Document):
     signature: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{128}$")]
 
     @classmethod
+    @abstractmethod
     def purpose(cls) -> str:
         """Purpose of the signature."""
-        raise NotImplementedError
 
     @classmethod
     def sign(cls, document: Document, key: SigningKey) -> Self:
