@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from wardround.client.federation import Connection
+    from wardround.client.federation import Connection, Watch
     from wardround.common.consortium.enrolment import InviteCode
     from wardround.server.consortium import Consortium
     from wardround.server.consortium.settings import GatewaySettings
@@ -167,6 +167,12 @@ def federated(folder: Path, alive: float = 15.0, settings: GatewaySettings | Non
         gateway.stop()
         superlink.stop()
         consortium.close()
+
+
+def until_alive(watch: Watch) -> None:
+    """Wait until the stream lives; events of sites that joined before it was opened may come first."""
+    while (event := watch.wait(10)) != "alive":
+        assert event is not None, "the stream said nothing for 10 s"
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from fakes.federated import echo, federated
+from fakes.federated import echo, federated, until_alive
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, RecordDict
 
 from wardround.client import federation
@@ -296,7 +296,7 @@ def test_another_superlink_is_told_and_everything_goes_on(tmp_path: Path) -> Non
         home = stand.join("north")
         connection, _ = stand.link(home)
         watch, before = connection.watch(), connection.greet(0)
-        assert watch.wait(10) == "alive"
+        until_alive(watch)
         stand.superlink.stop()
         with pytest.raises(WardroundError, match="WR-1922"):
             connection.greet(0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import grpc
 import pytest
 from fakes.callers import NO_CONNECTION, Shown, call, frame, handshake, literal, outcome
-from fakes.federated import federated
+from fakes.federated import federated, until_alive
 
 from wardround.client.channel import LARGEST
 from wardround.client.federation import connect
@@ -79,7 +79,7 @@ def test_a_site_with_too_many_open_calls_is_refused_until_one_ends(tmp_path: Pat
         home = stand.join("north")
         with connect(home) as first, connect(home) as second:
             watch = first.watch()
-            assert watch.wait(10) == "alive"
+            until_alive(watch)
             assert second.greet(0).site == "north"  # one open call of two
             with stand.waiting_call(first), pytest.raises(WardroundError, match="WR-1910"):
                 second.greet(0)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.callers import issued, other_authority
-from fakes.federated import enrolment
+from fakes.federated import enrolment, until_alive
 from fakes.proxies import INSPECTOR, inspector, proxy
 
 from wardround.client.channel import Way
@@ -199,7 +199,7 @@ def test_a_line_that_goes_dead_without_a_word_is_noticed_and_comes_back(
         monkeypatch.setenv("https_proxy", f"http://127.0.0.1:{hospital.port}")
         with connect(home) as connection:
             watch = connection.watch(silence=1.0)
-            assert watch.wait(10) == "alive"
+            until_alive(watch)
             hospital.frozen.set()
             with pytest.raises(WardroundError, match=r"WR-1901.*not heard"):
                 list(watch)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from fakes.callers import NO_CONNECTION, Case, Shown, call, check, handshake, issued, other_authority, own_shown
-from fakes.federated import enrolment
+from fakes.federated import enrolment, until_alive
 
 from wardround.client.membership import site_credentials
 from wardround.common.crypto import certificates
@@ -231,7 +231,7 @@ def test_a_revoked_site_is_refused_on_the_connection_that_it_opened_before(stand
 
     with connect(stand.join("short")) as connection:
         watch = connection.watch()
-        assert watch.wait(10) == "alive"
+        until_alive(watch)
         assert connection.greet(0).site == "short"
         stand.consortium.revoke("short", "test", now=int(time.time()))
         with pytest.raises(WardroundError, match="WR-1905"):
