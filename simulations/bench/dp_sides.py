@@ -69,10 +69,11 @@ def present(sides: list[str]) -> list[str]:
 
 
 def peak(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """Most memory that a side's steps take beyond what the process had before them, MB (10^6 bytes)."""
+    """Most memory that a side's steps, their preparation included, take beyond model and images, MB (10^6 bytes)."""
     name, units, size = settings["case"]
-    step = _step(settings["side"], name, units, tuple(size))
+    model, (images, targets) = build(name, tuple(size)), draw_batch(name, units, tuple(size))
     before = _resident()
+    step = SIDES[settings["side"]](model, images, targets, loss_of(name), MULTIPLIER)
     for _ in range(settings["repeats"]):
         step()
     return {"peak_mb": (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 - before) / 1e6}

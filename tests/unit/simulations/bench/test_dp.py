@@ -150,3 +150,6 @@ def test_a_small_benchmark_runs() -> None:
         "ledger_write_ms",
     ]
     assert all(row.ours > 0 for row in report.rows)
+    (peaks,) = (row for row in report.rows if row.quantity == "peak_vs_nonprivate")
+    assert peaks.ratio is not None
+    assert peaks.ratio > 0.5  # what was taken before the first step counts too
