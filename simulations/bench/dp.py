@@ -37,7 +37,7 @@ REMARKS: Final = (
         "backward, optimizer, in channels-last memory, as a site trains. The peers' noise comes from PyTorch's "
         "generator, which costs less than ours and can be seeded."
     ),
-    "peak_vs_nonprivate: processes of their own; most memory beyond model and images; ours with the preflight of a batch.",
+    "peak_vs_nonprivate: processes of their own; most memory beyond model and images, preparation included.",
     "ledger_write_ms: wall-clock time to pay for a round of 10,000 patients durably, on the disk of temporary files.",
     "float64_error_vs_loop: three patients with two images each against one backward pass for each patient.",
 )
