@@ -19,7 +19,7 @@ from wardround.client.federation import connect
 from wardround.client.link import Link
 from wardround.client.membership import node_key
 from wardround.common.errors import WardroundError
-from wardround.server import flower
+from wardround.server.flower import grid as flower_grid
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -224,7 +224,7 @@ def test_a_reply_that_does_not_move_any_more_is_an_error_at_last(scene: Scene, m
             north.send(reply)
     scene.grid.replied(node)  # said of another reply, and heard too late
     assert list(scene.grid.pull_messages([name])) == []
-    monkeypatch.setattr(flower, "STALLED_SECONDS", 0.0)
+    monkeypatch.setattr(flower_grid, "STALLED_SECONDS", 0.0)
     [lost] = scene.answers(name)
     assert lost.has_error()
     assert "broke off" in lost.error.reason

@@ -1,32 +1,21 @@
-"""Flower's private modules at the coordinator; no other file here imports them.
-
-What is used of Flower 1.41: its Control API (register nodes, start runs), its Runtime API (what a ServerApp's process
-speaks), its Fleet messages, the bundle that a run is started with, and its command ``flower-superlink``, which this
-module is when it is run as a program.
-"""
+"""Flower's Grid over its Runtime API (what a ServerApp's process speaks), without pauses."""
 
 from __future__ import annotations
 
 import logging
-import os
-import sys
 import threading
 import time
 from collections import deque
 from dataclasses import dataclass, field
-from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.constant import ErrorCode
 from flwr.common.serde import context_from_proto, message_to_proto, run_from_proto
-from flwr.proto import fab_pb2, fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
-from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest, StopRunRequest, UnregisterNodeRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.runtime_pb2 import (
-    AcquireTaskRequest,
     GetNodesRequest,
     PullAppMessagesRequest,
     PullTaskInputRequest,
@@ -35,8 +24,6 @@ from flwr.proto.runtime_pb2 import (
     SendTaskHeartbeatRequest,
 )
 from flwr.serverapp import Grid
-from flwr.supercore.constant import TaskType
-from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.inflatable.inflatable_object import (
     get_all_nested_objects,
     get_object_tree,
@@ -44,23 +31,18 @@ from flwr.supercore.inflatable.inflatable_object import (
     no_object_id_recompute,
 )
 from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
-from flwr.supercore.interceptors import (
-    RuntimeTokenHttpInterceptor,
-    RuntimeVersionHttpInterceptor,
-    SuperExecAuthHttpInterceptor,
-)
+from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
-from google.protobuf.message import DecodeError
+
+from wardround.server.flower.calls import SUPERLINK_NODE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from flwr.proto.message_pb2 import Message as MessageShell
     from flwr.supercore.run import Run
 
 log = logging.getLogger("wardround.flower")
-
-SUPERLINK_NODE: Final = 1
-"""Flower's node id of every server."""
 
 TTL_SECONDS: Final = 30 * 86_400.0
 """How long a message waits for its reply at most: slow sites are not cut off, silent ones are noticed by heartbeat."""
@@ -77,182 +59,6 @@ STALLED_SECONDS: Final = 200.0
 _NO_REPLY: Final = 1399
 """Flower error code of what this side says in place of a reply."""
 
-_PROJECT: Final = b"""[build-system]
-requires = ["hatchling"]
-build-backend = "hatchling.build"
-
-[project]
-name = "wardround"
-version = "1"
-license = "Apache-2.0"
-
-[tool.flwr.app]
-publisher = "wardround"
-
-[tool.flwr.app.components]
-serverapp = "wardround.server.app:app"
-clientapp = "wardround.client.app:app"
-
-[tool.flwr.app.config]
-"""
-
-FLEET_CALLS: Final[Mapping[str, Any]] = {
-    "SendNodeHeartbeat": heartbeat_pb2.SendNodeHeartbeatRequest,
-    "DeactivateNode": fleet_pb2.DeactivateNodeRequest,
-    "PullMessages": fleet_pb2.PullMessagesRequest,
-    "PullObject": message_pb2.PullObjectRequest,
-    "ConfirmMessageReceived": message_pb2.ConfirmMessageReceivedRequest,
-    "PushMessages": fleet_pb2.PushMessagesRequest,
-    "PushObject": message_pb2.PushObjectRequest,
-    "GetRun": run_pb2.GetRunRequest,
-}
-"""Calls of the Fleet API that an agent needs. Not among them: registration, activation (a heartbeat does it), and
-GetFab, because no site runs a bundle."""
-
-FLEET_PREFIX: Final = "/flwr.proto.Fleet/"
-NODE_KEY_HEADER: Final = "flwr-public-key-bin"
-TIME_HEADER: Final = "flwr-timestamp"
-NODE_HEADERS: Final = (NODE_KEY_HEADER, "flwr-signature-bin", TIME_HEADER)
-"""Metadata by which the SuperLink knows a node."""
-
-
-@dataclass(frozen=True, slots=True)
-class FleetCall:
-    """What a call of the Fleet API says of its caller, and what it touches.
-
-    Attributes:
-        node: Node id that it speaks for.
-        object: The object that it pulls, pushes or confirms; empty: none.
-        session: Of the push that an object belongs to; empty: none.
-        replies: Of PushMessages, each message's source, destination and the message that it answers.
-        objects: Of PushMessages, ids of all objects that are announced.
-        held: Of PullMessages, messages that the node has and has not answered.
-    """
-
-    node: int
-    object: str = ""
-    session: str = ""
-    replies: tuple[tuple[int, int, str], ...] = ()
-    objects: tuple[str, ...] = ()
-    held: frozenset[str] = frozenset()
-
-
-def read_fleet_call(name: str, body: bytes) -> FleetCall:
-    """Read the request of one of :data:`FLEET_CALLS`.
-
-    Raises:
-        ValueError: It is malformed.
-    """
-    try:
-        request = FLEET_CALLS[name].FromString(body)
-    except DecodeError as error:
-        raise ValueError("malformed") from error
-    node = request.node_id if name == "DeactivateNode" else request.node.node_id
-    if name == "PushMessages":
-        told = [message.metadata for message in request.messages_list]
-        replies = tuple((each.src_node_id, each.dst_node_id, each.reply_to_message_id) for each in told)
-        objects = tuple(part.object_id for tree in request.message_object_trees for part in iterate_object_tree(tree))
-        return FleetCall(node, replies=replies, objects=objects)
-    if name == "PullMessages":
-        return FleetCall(node, held=frozenset(request.message_ids))
-    if name == "ConfirmMessageReceived":
-        return FleetCall(node, object=request.message_object_id)
-    return FleetCall(node, getattr(request, "object_id", ""), getattr(request, "session_id", ""))
-
-
-def read_offered(answer: bytes) -> tuple[str, int, frozenset[str]] | None:
-    """The message in an answer to PullMessages: its id, its run and the ids of all its objects; None: there is none."""
-    response = fleet_pb2.PullMessagesResponse.FromString(answer)
-    if not response.messages_list:
-        return None
-    tree = response.message_object_trees[0]
-    parts = frozenset(part.object_id for part in iterate_object_tree(tree))
-    return tree.object_id, response.messages_list[0].metadata.run_id, parts
-
-
-def read_expected(answer: bytes) -> tuple[str, frozenset[str]]:
-    """The session in an answer to PushMessages, and the objects that the SuperLink still wants."""
-    response = fleet_pb2.PushMessagesResponse.FromString(answer)
-    return response.session_id, frozenset(response.objects_to_push)
-
-
-def read_stored(answer: bytes) -> bool:
-    """Whether an answer to PushObject says that the object was stored."""
-    return bool(message_pb2.PushObjectResponse.FromString(answer).stored)
-
-
-@dataclass(frozen=True, slots=True)
-class Bundle:
-    """A Flower app bundle.
-
-    Attributes:
-        content: The file.
-        sha256: Of the content, hex.
-    """
-
-    content: bytes
-    sha256: str
-
-
-def bundle() -> Bundle:
-    """The bundle that every run is started with: names of installed apps, no code. Each build gives the same bytes."""
-    from flwr.cli.build import build_fab_from_files
-
-    content, _ = build_fab_from_files({"pyproject.toml": _PROJECT})
-    return Bundle(content, sha256(content).hexdigest())
-
-
-class Control:
-    """The SuperLink's Control API, and the part of its Runtime API that hands out tasks.
-
-    Args:
-        address: ``host:port`` on loopback.
-        root: Certificate that the SuperLink's is signed with, PEM.
-        secret: What tells the SuperLink that it is us who asks for tasks.
-    """
-
-    def __init__(self, address: str, root: bytes, secret: bytes) -> None:
-        version = RuntimeVersionHttpInterceptor(component_name="wardround")
-        self._control = ControlHttpClient.from_server_address(address, False, root, interceptors=[version])
-        self._at = address, root
-        self._secret = secret
-
-    def register_node(self, public_key: bytes) -> int:
-        """Register a node by its public key (PEM); its id."""
-        return int(self._control.RegisterNode(RegisterNodeRequest(public_key=public_key)).node_id)
-
-    def unregister_node(self, node: int) -> None:
-        """Take a node out: what waits for it is answered with an error."""
-        self._control.UnregisterNode(UnregisterNodeRequest(node_id=node))
-
-    def start_run(self, of: Bundle) -> int:
-        """Start a Flower run; its id."""
-        fab = fab_pb2.Fab(hash_str=of.sha256, content=of.content)
-        return int(self._control.StartRun(StartRunRequest(fab=fab)).run_id)
-
-    def stop_run(self, run: int) -> None:
-        """End a Flower run."""
-        self._control.StopRun(StopRunRequest(run_id=run))
-
-    def acquire(self) -> tuple[int, str] | None:
-        """Take the next run that nobody works on.
-
-        Returns:
-            The run's id and the token under which a :class:`RuntimeGrid` works on it; None: there is none.
-        """
-        names = RuntimeVersionHttpInterceptor(component_name="SuperExec")
-        ours = SuperExecAuthHttpInterceptor(
-            master_secret=self._secret, protected_methods={"/flwr.proto.Runtime/AcquireTask"}
-        )
-        address, root = self._at
-        with RuntimeHttpClient.from_server_address(address, False, root, interceptors=[names, ours]) as client:
-            answer = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
-        return (int(answer.task.run_id), str(answer.token)) if answer.HasField("task") else None
-
-    def close(self) -> None:
-        """Close the connection."""
-        self._control.close()
-
 
 @dataclass(slots=True)
 class _Arriving:
@@ -266,7 +72,7 @@ class _Arriving:
         contents: Of the objects that came.
     """
 
-    shell: message_pb2.Message
+    shell: MessageShell
     tree: ObjectTree
     moved: float
     silent: bool
@@ -506,24 +312,6 @@ class RuntimeGrid(Grid):
                 self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
             except Exception:  # the run's next call fails for the same reason, in its own thread
                 log.warning("a heartbeat of the run failed", exc_info=not self._over.is_set())
-
-
-def _main() -> None:
-    """Be ``flower-superlink``; end when standard input ends, which is when the parent has ended."""
-
-    def watch() -> None:
-        os.read(0, 1)
-        os._exit(3)
-
-    threading.Thread(target=watch, daemon=True).start()
-    from flwr.superlink.cli import flower_superlink
-
-    sys.argv[0] = "flower-superlink"
-    flower_superlink()
-
-
-if __name__ == "__main__":
-    _main()
 
 
 def _inflated(name: str, contents: Mapping[str, bytes]) -> Message | None:
