@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from wardround.client.agent.confine import give_memory_back, leave_no_dump
 from wardround.client.agent.session import Session
 from wardround.client.agent.status import StatusFile, only_one
-from wardround.client.agent.warm import Worker, WorkerEndedError
+from wardround.client.agent.warm import WORKER, Worker, WorkerEndedError
 from wardround.client.fault import LOG as FAULTS
 from wardround.client.fault import write_fault
 from wardround.client.home import Home
@@ -25,6 +25,7 @@ from wardround.client.membership import read_membership
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
     from types import FrameType
 
@@ -40,8 +41,12 @@ _FIRST, _LAST, _LAST_REFUSED = 1.0, 20.0, 60.0
 _log = logging.getLogger("wardround.agent")
 
 
-def serve(path: Path) -> None:
+def serve(path: Path, worker: Sequence[str] = WORKER) -> None:
     """Run the agent of a hospital until SIGTERM or SIGINT.
+
+    Args:
+        path: The hospital's home folder.
+        worker: The command of its worker; only tests give another one.
 
     Raises:
         WardroundError: WR-1916, it runs already; WR-1305 or WR-1914, the home folder is not that of a member.
@@ -52,7 +57,7 @@ def serve(path: Path) -> None:
     read_membership(path)
     with only_one(path):
         _log_to(path)
-        Agent(home).run()
+        Agent(home, worker).run()
 
 
 class Agent:
@@ -60,13 +65,14 @@ class Agent:
 
     Args:
         home: Its home.
+        worker: The command of its worker.
     """
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, worker: Sequence[str] = WORKER) -> None:
         self._home = home
         self._over = threading.Event()
         self._status = StatusFile(home.path)
-        self._worker = Worker(home.path, self._status.now.device)
+        self._worker = Worker(home.path, self._status.now.device, worker)
         self._session = Session(home, self._worker, self._status, self._over)
         self._delay = 0.0
 

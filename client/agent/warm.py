@@ -21,6 +21,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.vector import Entry, Layout
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from wardround.client.agent.frames import Question, Ready, Reply
@@ -32,6 +33,9 @@ LOG: Final = "worker.log"
 OUT_OF_MEMORY: Final = 71
 GPU_LOST: Final = 72
 """Exit statuses of the worker, see :mod:`wardround.client.agent.worker`, which the agent does not import."""
+
+WORKER: Final = (sys.executable, "-I", "-m", "wardround.client.agent.worker")
+"""The only worker that a hospital ever runs: no setting, argument or variable names another one."""
 
 _START: Final = 600.0
 """Seconds that a worker has to load its libraries, from a slow disk too."""
@@ -70,11 +74,13 @@ class Worker:
     Args:
         home: The hospital's home folder.
         last_device: ``cpu`` or ``cuda``, what the last worker of this hospital computed on; None: there was none.
+        command: Starts the worker; socket, home and memory are added to it.
     """
 
-    def __init__(self, home: Path, last_device: str | None = None) -> None:
+    def __init__(self, home: Path, last_device: str | None = None, command: Sequence[str] = WORKER) -> None:
         self._home = home
         self._last_device = last_device
+        self._command = command
         self._running: _Running | None = None
         self._over = False
         self.problem: WardroundError | None = None
@@ -221,10 +227,9 @@ class Worker:
     def _spawn(self, settings: _Settings) -> _Running:
         ours, theirs = socket.socketpair()
         log = os.open(self._home / LOG, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        module = [sys.executable, "-I", "-m", "wardround.client.agent.worker"]
         try:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and module, and no shell
-                [*module, str(theirs.fileno()), str(self._home.resolve()), str(settings.memory_mb)],
+                [*self._command, str(theirs.fileno()), str(self._home.resolve()), str(settings.memory_mb)],
                 env=worker_environment(self._home.resolve(), settings.threads),
                 cwd=self._home,
                 pass_fds=(theirs.fileno(),),

@@ -20,7 +20,7 @@ from wardround.common.consortium.studies import Decision, Proposal, SignedPropos
 from wardround.simulations.hospitals import build_hospitals
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from fakes.federated import Federated
@@ -99,6 +99,7 @@ class Agents:
         before: Python that their processes run before anything else.
         environment: Theirs; None: ours.
         folder: Where they are started; None: here.
+        worker: The command of their workers; None: the program's own, by the program's own command line.
     """
 
     def __init__(
@@ -107,13 +108,15 @@ class Agents:
         before: str = "",
         environment: Mapping[str, str] | None = None,
         folder: Path | None = None,
+        worker: Sequence[str] | None = None,
     ) -> None:
         self.homes, self.before, self.environment, self.folder = list(homes), before, environment, folder
+        self.worker = worker
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
 
     def start(self, home: Home) -> subprocess.Popen[bytes]:
         """Start one; what it prints goes to a file beside its home."""
-        program = f"{self.before}\nfrom wardround.simulations.cli import main; main()"
+        program = f"{self.before}\n{self._program(home)}"
         out = home.path.with_suffix(".out").open("ab")
         command = [sys.executable, "-c", program, "hospital", "serve", "--home", str(home.path)]
         process = subprocess.Popen(
@@ -122,6 +125,12 @@ class Agents:
         out.close()
         self.processes[home.site] = process
         return process
+
+    def _program(self, home: Home) -> str:
+        if self.worker is None:
+            return "from wardround.simulations.cli import main; main()"
+        imports = "from pathlib import Path\nfrom wardround.client.agent.serve import serve\n"
+        return f"{imports}serve(Path({str(home.path)!r}), {tuple(self.worker)!r})"
 
     def stop(self) -> None:
         """End all, as a service manager does."""

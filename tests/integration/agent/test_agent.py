@@ -12,6 +12,7 @@ import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,11 +20,14 @@ import pytest
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from fakes.agents import Agents, agents, change_settings, decide, hospitals, join_all, until
 from fakes.federated import federated
+from fakes.injected_randomness import injected_worker
 from fakes.scenarios import chest_scenario
+from fakes.serving import processes
 from flwr.cli.build import build_fab_from_files
 from typer.testing import CliRunner
 
 from wardround.client.agent.renewal import is_due, own_certificate
+from wardround.client.agent.warm import WORKER
 from wardround.client.egress import read_egress
 from wardround.client.hospital import Hospital
 from wardround.client.membership import site_credentials, store_certificate
@@ -182,6 +186,20 @@ def test_a_second_agent_of_the_same_hospital_does_not_start(scene: Scene) -> Non
         assert found["agent"]["passed"]
         assert found["coordinator"]["passed"]
         assert code == (0 if all(check["passed"] for check in found.values()) else 1)
+
+
+def test_people_start_the_production_worker_and_no_other(scene: Scene) -> None:
+    """The command line has no way to name another; a test's program has (the positive control)."""
+    with agents([scene.home]) as running:
+        assert worker_command(running.processes["north"].pid)[:-3] == list(WORKER)
+    with agents([scene.home], worker=injected_worker(1)) as running:
+        assert worker_command(running.processes["north"].pid)[:-3] == list(injected_worker(1))
+
+
+def worker_command(agent: int) -> list[str]:
+    """The command line of the process that an agent has started."""
+    (worker,) = [pid for pid, parent, _ in processes() if parent == agent]
+    return Path(f"/proc/{worker}/cmdline").read_text().split("\0")[:-1]
 
 
 def test_a_certificate_is_renewed_before_it_ends_and_nothing_is_restarted(scene: Scene) -> None:

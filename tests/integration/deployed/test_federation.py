@@ -32,8 +32,6 @@ if TYPE_CHECKING:
     from wardround.simulations.deployed.demo import Shown
     from wardround.simulations.scenario import Scenario
 
-pytestmark = pytest.mark.xdist_group("federation")
-
 pytestmark = pytest.mark.xdist_group("deployed")  # one demonstration for all of them
 
 PATIENCE = 300.0
