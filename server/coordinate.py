@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import time
 from typing import TYPE_CHECKING
 
 from wardround.common.errors import WardroundError
 from wardround.common.wire.messages import Describe, Description, Trained, Validate, Validated
 from wardround.common.wire.records import pack_vector
-from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
 from wardround.server.open_run import WITHOUT, OpenRun
 from wardround.server.rounds.engine import RoundEngine
@@ -18,7 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from wardround.common.ids import SiteId
-    from wardround.server.exchange import Answer
 
 
 class Coordinator(OpenRun):
@@ -72,27 +69,9 @@ class Coordinator(OpenRun):
         return math.ceil(self._plan.study.training.epochs * sum(samples.values()))
 
     def _round(self, engine: RoundEngine) -> None:
-        self._open(len(engine.history.rounds) + 1)
-        begin = time.perf_counter()
-        instructions = engine.open_round()
-        group = str(len(engine.history.rounds) + 1)
-        vector = pack_vector(engine.model)
-        for answer in ask(self._grid, "train", instructions, self._nodes, group=group, vector=vector):
-            self._take(engine, answer)
-            del answer  # its vector is in the sum: let go of it before the next one comes
-        engine.close_round(time.perf_counter() - begin)
-
-    def _take(self, engine: RoundEngine, answer: Answer) -> None:
-        if answer.message is None:
-            engine.drop(answer.site, answer.reason or "no reason given")
-            return
-        try:
-            reply = expect(answer, Trained)
-            update = unpack_vector(answer.message.content, self.layout.size)
-        except WardroundError as error:
-            engine.drop(answer.site, f"{error.code}: {error.what}")
-            return
-        engine.receive(answer.site, reply, update)
+        number = len(engine.history.rounds) + 1
+        self._open(number)
+        self._sum(engine, "train", engine.open_round(), number=number, model=engine.model, reply=Trained)
 
     def _validate(self, engine: RoundEngine) -> None:
         question = Validate(**self._plan.context.model_dump(), layout=self.layout.hash)

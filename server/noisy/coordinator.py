@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING, Any
 
-from wardround.common.errors import WardroundError
 from wardround.common.wire.noisy import PREPARE, SETTLE, TRAIN, Prepare, Ready, Settle, TrainedNoisy, TrainNoisy
-from wardround.common.wire.records import pack_vector
-from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
 from wardround.server.noisy.engine import NoisyEngine
 from wardround.server.open_run import WITHOUT, OpenRun
@@ -16,7 +12,6 @@ from wardround.server.open_run import WITHOUT, OpenRun
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from wardround.server.exchange import Answer
     from wardround.server.rounds.committed import Committed
 
 
@@ -49,23 +44,8 @@ class NoisyCoordinator(OpenRun):
             expect(answer, Ready)
 
     def _round(self, engine: NoisyEngine) -> None:
-        self._open(engine.next_round)
-        begin = time.perf_counter()
-        question = TrainNoisy(**self._plan.context.model_dump(), layout=self.layout.hash, round=engine.next_round)
-        questions, vector = dict.fromkeys(self._nodes, question), pack_vector(engine.committed.model)
-        for answer in ask(self._grid, TRAIN, questions, self._nodes, group=str(engine.next_round), vector=vector):
-            self._take(engine, answer)
-            del answer  # its vector is in the sum: let go of it before the next one comes
-        engine.close_round(time.perf_counter() - begin)
-
-    def _take(self, engine: NoisyEngine, answer: Answer) -> None:
-        if answer.message is None:
-            engine.drop(answer.site, answer.reason or "no reason given")
-            return
-        try:
-            reply = expect(answer, TrainedNoisy)
-            update = unpack_vector(answer.message.content, self.layout.size)
-        except WardroundError as error:
-            engine.drop(answer.site, f"{error.code}: {error.what}")
-            return
-        engine.receive(answer.site, reply, update)
+        number = engine.next_round
+        self._open(number)
+        question = TrainNoisy(**self._plan.context.model_dump(), layout=self.layout.hash, round=number)
+        questions = dict.fromkeys(self._nodes, question)
+        self._sum(engine, TRAIN, questions, number=number, model=engine.committed.model, reply=TrainedNoisy)
