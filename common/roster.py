@@ -3,7 +3,8 @@
 The consortium's authority signs the roster; every hospital checks peers against the roster that its
 own people accepted. A peer's message counts only under the key that this roster has for that site.
 
-1. :class:`Roster` is the list itself; its hash enters the context that every session signs.
+1. :class:`Roster` is the list itself; what it says of a session's members (:meth:`Roster.entries_hash`) enters the
+   context that every session signs.
 2. :class:`SignedRoster` is the list with the authority's signature over its canonical form.
 
 Not decided here: whose authority key is the right one. People compare fingerprints; the hospital
@@ -13,7 +14,7 @@ then pins it (``wardround.client.identity``).
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
@@ -110,6 +111,19 @@ class Roster(_Part):
     def fingerprint(self) -> str:
         """Of :meth:`canonical`, for people to compare: all members and keys at once."""
         return fingerprint(self.canonical())
+
+    def entries_hash(self, sites: Iterable[SiteId]) -> str:
+        """``sha256:`` and the hex digest of what the roster says of some sites: the consortium and the key of each.
+
+        Two rosters have the same hash exactly if they are of one consortium and have the same keys for these sites:
+        versions, labels and other members are not in it.
+
+        Raises:
+            WardroundError: WR-1702, a site is no member.
+        """
+        keys = {str(site): self.public_key(site).hex() for site in sites}
+        content = rfc8785.dumps({"consortium": self.consortium, "keys": keys})
+        return "sha256:" + hashlib.sha256(content).hexdigest()
 
     def public_key(self, site: SiteId) -> bytes:
         """The identity key of a site, 32 bytes.

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from wardround.common.secagg.ring import Bits
 
-PROTOCOL: Final = 1
+PROTOCOL: Final = 2
 """Version of the protocol; sites refuse every other one."""
 
 HASH: Final = 32
@@ -37,7 +37,8 @@ class SessionContext:
 
     Attributes:
         consortium: Name of the consortium.
-        roster: ``sha256:`` hash of the roster that every site has accepted.
+        members: ``sha256:`` hash of the cohort's identity keys (:meth:`~wardround.common.roster.Roster.entries_hash`):
+            every site holds it against the roster that its own people accepted.
         study: The study's hash.
         run: wardround's own durable id of the study run.
         settings: SHA-256 of the run's own settings beside the study: its seed and its fold. They decide which
@@ -50,7 +51,7 @@ class SessionContext:
     """
 
     consortium: str
-    roster: str
+    members: str
     study: StudyId
     run: StudyRunId
     settings: bytes
@@ -82,7 +83,7 @@ class SessionContext:
     def encode(self) -> bytes:
         """The one encoding of this statement."""
         writer = Writer().u16(PROTOCOL)
-        for text in (self.consortium, self.roster, self.study, self.run):
+        for text in (self.consortium, self.members, self.study, self.run):
             writer.variable(text.encode())
         writer.fixed(self.settings, HASH).u32(self.session).u16(self.colluding).u8(_STRENGTHS.index(self.strength)).u16(
             self.threshold
@@ -104,7 +105,7 @@ class SessionContext:
         version = reader.u16()
         if version != PROTOCOL:
             raise WardroundError("WR-1701", f"The session is of protocol version {version}, not {PROTOCOL}.")
-        consortium, roster, study, run = (_text(reader) for _ in range(4))
+        consortium, members, study, run = (_text(reader) for _ in range(4))
         settings = reader.fixed(HASH)
         session, colluding, strength, threshold, sites = (
             reader.u32(),
@@ -123,7 +124,7 @@ class SessionContext:
         reader.end()
         return cls(
             consortium=consortium,
-            roster=roster,
+            members=members,
             study=StudyId(study),
             run=StudyRunId(run),
             settings=settings,

@@ -53,7 +53,7 @@ def offer(
         roster.public_key(site)
     return SessionContext(
         consortium=roster.consortium,
-        roster=roster.hash,
+        members=roster.entries_hash(cohort),
         study=study,
         run=run,
         settings=settings,

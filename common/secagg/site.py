@@ -145,8 +145,8 @@ class Site:
     def _check_session(self, context: SessionContext) -> None:
         """The session is one that study, roster and policy allow: at step 1, and again at every later message."""
         self._checks.study_run(context, self._terms)
-        self._checks.roster(context, self._roster)
         self._checks.cohort(context, self._site, self._roster, self._terms)
+        self._checks.roster(context, self._roster)
         self._checks.sizes(context, self._terms)
 
     def _new_session(self, context: SessionContext) -> SessionRecord:

@@ -79,11 +79,6 @@ class SiteChecks:
         if context.settings != terms.settings:
             raise WardroundError("WR-1705", "The session was made for another seed or fold than the message names.")
 
-    def roster(self, context: SessionContext, roster: Roster) -> None:
-        """The session rests on the roster that this site's admin accepted (WR-1702)."""
-        if (context.consortium, context.roster) != (roster.consortium, roster.hash):
-            raise WardroundError("WR-1702", "The session rests on a roster that is not accepted here.")
-
     def cohort(self, context: SessionContext, own: SiteId, roster: Roster, terms: Terms) -> None:
         """Sorted, nobody twice, this site in it, every member in the roster (WR-1702) and study (WR-1704)."""
         if list(context.cohort) != sorted(set(context.cohort)):
@@ -94,6 +89,20 @@ class SiteChecks:
         strangers = set(context.cohort) - terms.sites
         if strangers:
             raise WardroundError("WR-1704", f"Not training sites of the study: {', '.join(sorted(strangers))}.")
+
+    def roster(self, context: SessionContext, roster: Roster) -> None:
+        """The session rests on the keys that the roster which this site's admin accepted has for its members (WR-1702).
+
+        Only the cohort's entries count, so that a run goes on when another hospital joins. They are all that a session
+        uses of a roster: a site outside the cohort has no key in it, gets no share, has no mask, and is in no sum, and
+        n, k and t are the cohort's. Sites that have accepted different rosters agree on each of these entries, or part
+        before the first key is made, and again at every later message: the hash is in H(C), which every advert signs.
+        A coordinator that swaps a member's key has to get a roster with it accepted by people, and then this session
+        ends; a member that it invents has to be in that roster and in the approved study as well.
+        """
+        if (context.consortium, context.members) != (roster.consortium, roster.entries_hash(context.cohort)):
+            what = "The session rests on other keys of its members than the roster that is accepted here."
+            raise WardroundError("WR-1702", what)
 
     def sizes(self, context: SessionContext, terms: Terms) -> None:
         """n, k and the strength are acceptable, and t is the one that follows from them (WR-1704, WR-1712)."""

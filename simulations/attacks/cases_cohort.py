@@ -22,7 +22,9 @@ def sybil_key(lab: Lab) -> Gain:
     lab.admit([lab.victim])
     invented = [SiteId(f"sybil_{number:02d}") for number in range(1, lab.setting.sites)]
     keys = {site: lab.admit_impostor(site) for site in invented}
-    return read_everything(lab, lab.uploaded(lab.session(lab.context(cohort=(lab.victim, *invented)), keys)))
+    cohort = (lab.victim, *invented)
+    members = roster_of(tuple((site, lab.seed(keys.get(site, site))) for site in cohort)).entries_hash(cohort)
+    return read_everything(lab, lab.uploaded(lab.session(lab.context(cohort=cohort, members=members), keys)))
 
 
 def stranger_in_the_cohort(lab: Lab) -> Gain:
@@ -36,7 +38,7 @@ def roster_not_accepted(lab: Lab) -> Gain:
     lab.admit([lab.victim])
     keys = {site: lab.admit_impostor(site) for site in lab.others}
     seeds = {site: lab.seed(keys.get(site, site)) for site in lab.sites}
-    context = lab.context(roster=roster_of(tuple(seeds.items())).hash)
+    context = lab.context(members=roster_of(tuple(seeds.items())).entries_hash(lab.sites))
     return read_everything(lab, lab.uploaded(lab.session(context, keys)))
 
 
@@ -101,7 +103,7 @@ CASES: Final = (
         "all others in the cohort are sites that the coordinator has made up",
         sybil_key,
         "WR-1702",
-        ("cohort", "advert_signature"),
+        ("cohort", "roster", "advert_signature"),
     ),
     Case(
         "stranger-in-the-cohort",

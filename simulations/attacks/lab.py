@@ -215,7 +215,6 @@ class Lab:
         named = tuple(sorted(self.sites if cohort is None else cohort))
         fields: dict[str, Any] = {
             "consortium": self.roster.consortium,
-            "roster": self.roster.hash,
             "study": STUDY,
             "run": RUN,
             "settings": SETTINGS,
@@ -224,6 +223,8 @@ class Lab:
             "colluding": self.setting.colluding,
             "strength": self.setting.strength,
         } | changes
+        if "members" not in fields:
+            fields["members"] = self.roster.entries_hash(named)
         if "threshold" not in fields:
             n, k = len(named), fields["colluding"]
             active = fields["strength"] is Strength.ACTIVE

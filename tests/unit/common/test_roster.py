@@ -77,6 +77,20 @@ def test_the_order_of_members_does_not_matter() -> None:
     assert Roster(consortium=ROSTER.consortium, version=4, members=backwards).hash == ROSTER.hash
 
 
+def test_the_hash_of_some_entries_is_that_of_their_keys() -> None:
+    n1, s2 = SiteId("n1"), SiteId("s2")
+    text = canonical({"consortium": "Lunge und Herz", "keys": {site: KEYS[site].hex() for site in (n1, s2)}})
+    assert ROSTER.entries_hash([s2, n1]) == "sha256:" + hashlib.sha256(text).hexdigest()
+    newer = {site: Member(key=KEYS[site].hex()) for site in (n1, s2)}  # without labels and the third one
+    same = Roster(consortium=ROSTER.consortium, version=9, members=newer)
+    assert same.entries_hash([n1, s2]) == ROSTER.entries_hash([n1, s2]) != ROSTER.entries_hash([n1])
+    swapped = Roster(consortium=ROSTER.consortium, version=4, members={n1: newer[s2], s2: newer[n1]})
+    assert swapped.entries_hash([n1, s2]) != ROSTER.entries_hash([n1, s2])
+    assert same.model_copy(update={"consortium": "Lunge"}).entries_hash([n1]) != ROSTER.entries_hash([n1])
+    with pytest.raises(WardroundError, match=r"WR-1702.*e3"):
+        same.entries_hash(KEYS)
+
+
 def test_a_site_that_is_no_member_has_no_key() -> None:
     assert ROSTER.public_key(SiteId("s2")) == KEYS[SiteId("s2")]
     with pytest.raises(WardroundError, match="west") as refused:

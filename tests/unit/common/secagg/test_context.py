@@ -27,7 +27,7 @@ SESSION = SessionContext(
 ROUND = RoundContext(b"T" * 32, 3, 2, b"m" * 32, b"l" * 32, b"e" * 32, 16, 1)
 OTHER_SESSION: dict[str, Any] = {
     "consortium": "d",
-    "roster": "sha256:q",
+    "members": "sha256:q",
     "study": "sha256:t",
     "run": "run2",
     "settings": b"s" * 32,
@@ -58,7 +58,7 @@ def labelled(purpose: bytes, content: bytes) -> bytes:
 
 
 def test_a_session_by_hand() -> None:
-    expected = struct.pack(">H", 1) + text("c") + text("sha256:r") + text("sha256:s") + text("run") + b"S" * 32
+    expected = struct.pack(">H", 2) + text("c") + text("sha256:r") + text("sha256:s") + text("run") + b"S" * 32
     expected += struct.pack(">IHBHH", 7, 0, 0, 2, 3) + text("a") + text("bb") + text("ccc")
     assert SESSION.encode() == expected
     assert len(expected) == 61 + len("csha256:rsha256:srun") + 3 * 4 + len("abbccc")
@@ -99,8 +99,8 @@ def test_every_bit_of_a_round_counts() -> None:
 
 
 def test_names_cannot_be_moved_from_one_field_to_the_next() -> None:
-    moved = replace(SESSION, consortium="csha", roster="256:r")
-    assert moved.consortium + moved.roster == SESSION.consortium + SESSION.roster
+    moved = replace(SESSION, consortium="csha", members="256:r")
+    assert moved.consortium + moved.members == SESSION.consortium + SESSION.members
     assert moved.digest != SESSION.digest
     assert replace(SESSION, cohort=(SiteId("ab"), SiteId("b"), SiteId("ccc"))).digest != SESSION.digest
 
@@ -135,7 +135,7 @@ def test_positions_are_those_of_the_cohort() -> None:
 @pytest.mark.parametrize(
     ("at", "change", "refusal"),
     [
-        (0, b"\x00\x02", "WR-1701.*version 2, not 1"),
+        (0, b"\x00\x01", "WR-1701.*version 1, not 2"),
         (6, b"\xff", "WR-1701.*not UTF-8"),
         (2, b"\x00\x00\x01\x01", "WR-1701.*257 bytes"),
         (76, b"\x02", "WR-1701.*unknown strength"),

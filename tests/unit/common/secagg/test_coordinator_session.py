@@ -34,7 +34,7 @@ def test_an_offer_names_the_cohort_in_order_and_its_threshold(consortium: Consor
     )
     assert context.cohort == ("s00", "s01", "s02", "s03")
     assert (context.session, context.colluding, context.threshold) == (3, 1, 3)
-    assert (context.consortium, context.roster) == ("hospitals", consortium.roster.hash)
+    assert (context.consortium, context.members) == ("hospitals", consortium.roster.entries_hash(consortium.names))
 
 
 def test_no_offer_to_strangers_or_to_another_number_of_sites(consortium: Consortium) -> None:

@@ -26,9 +26,16 @@ VICTIM, POSITION = SiteId("s01"), 1
 RULES = [name for name in vars(SiteChecks) if not name.startswith("_")]
 
 
+def keys_of(*sites: str) -> str:
+    """What sessions of the fake consortium, which always makes the same keys, say of these members."""
+    return Consortium(5).roster.entries_hash(SiteId(site) for site in sites)
+
+
 def session_context(consortium: Consortium) -> SessionContext:
     return consortium.offered().context
 
+
+FIRST_FOUR = keys_of("s00", "s01", "s02", "s03")
 
 # Step 1
 
@@ -40,13 +47,17 @@ def session_context(consortium: Consortium) -> SessionContext:
         ({"run": "run-2"}, "WR-1705"),
         ({"settings": bytes(32)}, "WR-1705.*another seed or fold"),
         ({"consortium": "another"}, "WR-1702"),
-        ({"roster": "sha256:" + "0" * 64}, "WR-1702"),
+        ({"members": "sha256:" + "0" * 64}, "WR-1702.*other keys of its members"),
         ({"cohort": ("s01", "s00", "s02", "s03", "s04")}, "WR-1704.*not sorted"),
         ({"cohort": ("s00", "s01", "s01", "s02", "s03")}, "WR-1704.*twice"),
         ({"cohort": ("s00", "s02", "s03", "s04")}, "WR-1704.*s01"),
+        ({"cohort": ("s00", "s01", "s02", "s03")}, "WR-1702.*other keys of its members"),
         ({"cohort": ("s00", "s01", "s02", "s03", "stranger")}, "WR-1702.*stranger"),
-        ({"cohort": ("s01",), "threshold": 1, "colluding": 0}, "WR-1704"),
-        ({"cohort": ("s00", "s01"), "threshold": 2, "colluding": 0}, "WR-1704.*3 to 128"),
+        ({"cohort": ("s01",), "members": keys_of("s01"), "threshold": 1, "colluding": 0}, "WR-1704"),
+        (
+            {"cohort": ("s00", "s01"), "members": keys_of("s00", "s01"), "threshold": 2, "colluding": 0},
+            "WR-1704.*3 to 128",
+        ),
         ({"colluding": 0, "threshold": 3}, "WR-1704.*allows for 0 colluding sites; 1 are needed"),
         ({"colluding": 4}, "WR-1704.*at most 3 may collude"),
         ({"threshold": 3}, "WR-1704.*threshold is 3; this site computes 4"),
@@ -68,7 +79,7 @@ def test_more_colluding_sites_and_fewer_sites_than_the_study_are_fine_within_the
     consortium = Consortium(5)
     context = session_context(consortium)
     assert consortium.sites[VICTIM].advertise(replace(context, colluding=2).encode())  # t = (5 + 2) // 2 + 1 = 4, too
-    smaller = replace(context, session=2, cohort=context.cohort[:4], threshold=3)
+    smaller = replace(context, session=2, cohort=context.cohort[:4], members=FIRST_FOUR, threshold=3)
     assert consortium.sites[VICTIM].advertise(smaller.encode())
 
 
@@ -78,7 +89,7 @@ def test_the_sites_own_policy_bounds_the_cohort() -> None:
     site = consortium.restart(VICTIM)
     context = session_context(consortium)
     with pytest.raises(WardroundError, match=r"WR-1712.*has 4 sites; this site's policy asks for 5"):
-        site.advertise(replace(context, cohort=context.cohort[:4], threshold=3).encode())
+        site.advertise(replace(context, cohort=context.cohort[:4], members=FIRST_FOUR, threshold=3).encode())
     site.advertise(context.encode())
 
 
@@ -88,7 +99,7 @@ def test_a_member_of_the_roster_that_is_no_site_of_the_study_stays_out() -> None
     site, context = consortium.restart(VICTIM), session_context(consortium)
     with pytest.raises(WardroundError, match=r"WR-1704.*Not training sites of the study: s04"):
         site.advertise(context.encode())
-    site.advertise(replace(context, cohort=context.cohort[:4], threshold=3).encode())
+    site.advertise(replace(context, cohort=context.cohort[:4], members=FIRST_FOUR, threshold=3).encode())
 
 
 def test_sessions_only_go_up() -> None:

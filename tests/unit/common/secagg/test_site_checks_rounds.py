@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from fakes.secagg import Consortium
 
+from wardround.common.crypto.signing import SigningKey
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
-from wardround.common.roster import Roster
+from wardround.common.roster import Member, Roster
 from wardround.common.secagg.messages import ConfirmRequest, OpenRequest
 from wardround.common.secagg.site_checks import ADVERT_PURPOSE, CONFIRM_PURPOSE
 
@@ -209,13 +210,38 @@ def test_a_session_is_gone_on_with_under_the_terms_and_roster_that_it_began_with
         with pytest.raises(WardroundError, match="WR-1705"):
             asked.confirm(asked.honest)
         asked.consortium.terms = honest
+    asked.consortium.restart(VICTIM)
+    asked.confirm(asked.honest)
+
+
+FOREIGN = Member(key=SigningKey(b"f" * 32).public.hex())
+PEER, NEWCOMER = SiteId("s03"), SiteId("newcomer")
+
+
+@pytest.mark.parametrize(
+    ("change", "refusal"),
+    [
+        (lambda old: old | {PEER: FOREIGN}, "WR-1702.*other keys of its members"),
+        (lambda old: old | {VICTIM: FOREIGN}, "WR-1702.*other keys of its members"),
+        (lambda old: old | {PEER: FOREIGN, NEWCOMER: old[PEER]}, "WR-1702.*other keys of its members"),
+        (lambda old: old | {PEER: old[VICTIM], VICTIM: old[PEER]}, "WR-1702.*other keys of its members"),
+        (lambda old: {site: member for site, member in old.items() if site != PEER}, "WR-1702.*s03 is not in"),
+        (lambda old: old | {NEWCOMER: FOREIGN}, None),
+        (lambda old: old | {PEER: Member(key=old[PEER].key, label="Another label")}, None),
+    ],
+)
+def test_a_session_rests_on_the_keys_of_its_own_members(
+    change: Callable[[dict[SiteId, Member]], dict[SiteId, Member]], refusal: str | None
+) -> None:
+    asked = Asked()
     old = asked.consortium.roster
-    asked.consortium.roster = Roster(consortium=old.consortium, version=2, members=old.members)
+    asked.consortium.roster = Roster(consortium=old.consortium, version=2, members=change(dict(old.members)))
     asked.consortium.restart(VICTIM)
-    with pytest.raises(WardroundError, match="WR-1702"):
-        asked.confirm(asked.honest)
-    asked.consortium.roster = old
-    asked.consortium.restart(VICTIM)
+    if refusal is not None:
+        with pytest.raises(WardroundError, match=refusal):
+            asked.confirm(asked.honest)
+        asked.consortium.roster = old
+        asked.consortium.restart(VICTIM)
     asked.confirm(asked.honest)
 
 
