@@ -105,7 +105,14 @@ class Coordinator:
         self.superlink.start()
         self.gateway.start()
         self.manager.attach(self.gateway)
-        self.metrics = metrics.MetricsServer(self._metrics_port, self.text, lambda: self._well)
+        numbers = metrics.CoordinatorMetrics(
+            self._consortium.store,
+            self.manager,
+            superlink=lambda: self.superlink.running,
+            watching=lambda: len(self.gateway.watching),
+            started_at=self._started_at,
+        )
+        self.metrics = metrics.MetricsServer(self._metrics_port, numbers, lambda: self._well)
         write_private(self._consortium.path / STATUS, json.dumps(self.status()).encode())
         found = self.status()
         log.info(
@@ -143,16 +150,6 @@ class Coordinator:
             "gateway_port": self.gateway.port,
             "metrics_port": None if self.metrics is None else self.metrics.port,
         }
-
-    def text(self) -> str:
-        """The metrics."""
-        return metrics.render(
-            self._consortium.store,
-            self.manager,
-            superlink=self.superlink.running,
-            started_at=self._started_at,
-            watching=len(self.gateway.watching),
-        )
 
     def _look(self) -> None:
         if not self.superlink.running:

@@ -93,9 +93,9 @@ def test_a_run_from_start_to_model_and_what_is_told_of_it(stand: Serving, tmp_pa
     assert all(line["run"] == row.id for line in rounds)
     base = f"http://127.0.0.1:{status['metrics_port']}"
     metrics = httpx.get(f"{base}/metrics").text
-    assert 'wardround_coordinator_runs{state="completed"} 1\n' in metrics
-    assert f'wardround_coordinator_run_committed_rounds{{run="{row.id}"}} 3\n' in metrics
-    assert 'wardround_coordinator_sites{presence="heard"} 3\n' in metrics
+    assert 'wardround_coordinator_runs{state="completed"} 1.0\n' in metrics
+    assert f'wardround_coordinator_run_committed_rounds{{run="{row.id}"}} 3.0\n' in metrics
+    assert 'wardround_coordinator_sites{presence="heard"} 3.0\n' in metrics
     assert httpx.get(f"{base}/health").status_code == 200
 
 
@@ -189,7 +189,7 @@ def test_a_process_that_keeps_dying_fails_the_run_in_words(stand: Serving, tmp_p
     ended = stand.ended(run.id)
     assert (ended.state, ended.committed, len(killed)) == ("failed", 0, DEATHS)
     assert ended.words.startswith("WR-1935")
-    orders.resume(stand.consortium.store, run.id, by="Dr. Test")  # the positive control
+    orders.resume(stand.consortium, run.id, by="Dr. Test")  # the positive control
     assert stand.ended(run.id).state == "completed"
     assert model(stand, run.id) == simulated(stand, tmp_path / "simulated")
 
@@ -211,7 +211,7 @@ def test_a_run_is_stopped_and_gone_on_with(stand: Serving, tmp_path: Path) -> No
     with pytest.raises(WardroundError) as over:
         orders.stop(stand.consortium.store, run.id, by="Dr. Test")
     assert over.value.code == "WR-1923"
-    orders.resume(stand.consortium.store, run.id, by="Dr. Test")
+    orders.resume(stand.consortium, run.id, by="Dr. Test")
     ended = stand.ended(run.id)
     assert ended.state == "completed", ended.words
     assert model(stand, run.id) == simulated(stand, tmp_path / "simulated")

@@ -9,13 +9,28 @@ from typing import TYPE_CHECKING
 
 import httpx
 import pytest
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.registry import Collector
 
 from wardround.common.errors import WardroundError
 from wardround.server.logs import LOG, end_logs, write_logs
-from wardround.server.metrics import MetricsServer, _family
+from wardround.server.metrics import MetricsServer
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
+
+    from prometheus_client.core import Metric
+
+
+class Runs(Collector):
+    """One metric with a label that has to be escaped."""
+
+    def collect(self) -> Iterable[Metric]:
+        family = GaugeMetricFamily("runs", "Runs by state.", labels=["state"])
+        family.add_metric(['a"b\\c\nd'], 2)
+        yield family
 
 
 def test_a_log_line_is_one_json_object_with_its_fields(tmp_path: Path) -> None:
@@ -40,30 +55,21 @@ def test_a_log_line_is_one_json_object_with_its_fields(tmp_path: Path) -> None:
     assert logging.getLogger("wardround").handlers == []
 
 
-def test_metrics_are_text_that_prometheus_reads() -> None:
-    lines = _family("runs", "gauge", "Runs by state.", [({"state": 'a"b\\c\nd'}, 2), ({}, 0.5)])
-    assert lines == [
-        "# HELP wardround_coordinator_runs Runs by state.\n",
-        "# TYPE wardround_coordinator_runs gauge\n",
-        'wardround_coordinator_runs{state="a\\"b\\\\c\\nd"} 2\n',
-        "wardround_coordinator_runs 0.5\n",
-    ]
-
-
 def test_metrics_and_health_are_answered_on_loopback_alone() -> None:
     well = [True]
-    server = MetricsServer(0, lambda: "wardround 1\n", lambda: well[0])
+    server = MetricsServer(0, Runs(), lambda: well[0])
     try:
         base = f"http://127.0.0.1:{server.port}"
         answer = httpx.get(f"{base}/metrics")
-        assert answer.text == "wardround 1\n"
+        found = {family.name: family for family in text_string_to_metric_families(answer.text)}
+        assert [(each.labels, each.value) for each in found["runs"].samples] == [({"state": 'a"b\\c\nd'}, 2)]
         assert answer.headers["Content-Type"].startswith("text/plain; version=0.0.4")
         assert httpx.get(f"{base}/health").status_code == 200
         well[0] = False
         for path, status in (("/health", 503), ("/anything", 404)):
             assert httpx.get(base + path).status_code == status
         with pytest.raises(WardroundError) as taken:
-            MetricsServer(server.port, str, bool)
+            MetricsServer(server.port, Runs(), bool)
         assert taken.value.code == "WR-1916"
     finally:
         server.stop()
