@@ -63,7 +63,10 @@ REQUESTS: Final[Mapping[str, tuple[type[Document], int]]] = {
 """Calls to the coordinator: what is asked, and how many bytes that may have."""
 
 _REASON: Final = re.compile(r"(WR-\d{4}): (.*)", re.DOTALL)
-_SENTENCE: Final = re.compile(r"[\x20-\x7e…]{1,300}")
+_SENTENCE: Final = re.compile(r"[\x20-\x7e…]+")
+_LONGEST_SENTENCE: Final = 300
+"""Bytes."""
+
 _SILENT: Final = "WR-1712"
 """Says what the site's policy allows, in its own numbers."""
 
@@ -75,8 +78,9 @@ class Line:
     Attributes:
         at: Seconds since 1970, UTC.
         kind: Flower's message type, or the name of a call of ``wardround.Federation``.
-        bytes: How many left, without what Flower and TLS add.
-        sha256: Of them: the fields as JSON with sorted keys, bytes in hex, then the vector; of a request its body.
+        bytes: How many left, without what Flower and TLS add: the fields as JSON, bytes among them as they are, and the
+            vector; of a request its body.
+        sha256: Of the fields as JSON with sorted keys, bytes in hex, then the vector; of a request its body.
         study: The study's id; None: it belongs to none.
         run: The study run.
         round: The round, where the message names one.
@@ -165,7 +169,8 @@ class Gate:
             _check_content(question.kind, asked.content, found.content, len(study.sites))
         self._check_vector(kind, study, round_, reply.vector, len(body))
         fields = found.model_dump(exclude_none=True)
-        self._write(question.kind, _content(fields), body, **_about(kind, asked, study, round_))
+        about = _about(kind, asked, study, round_)
+        self._write(question.kind, _content(fields), body, in_hex=_in_hex(fields), **about)
         return Released(fields, reply.vector, body)
 
     def refusal(self, question: Question, reason: str | WardroundError) -> Released:
@@ -195,11 +200,33 @@ class Gate:
         if form != expected or size != count:
             raise _withheld("The vector of a reply is not the one that the study's model explains.")
 
-    def _write(self, kind: str, content: bytes, body: bytes | bytearray = b"", **about: Any) -> None:  # noqa: ANN401
+    def _write(
+        self,
+        kind: str,
+        content: bytes,
+        body: bytes | bytearray = b"",
+        *,
+        in_hex: int = 0,
+        **about: Any,  # noqa: ANN401 - fields of a line
+    ) -> None:
         digest = hashlib.sha256(content)
         digest.update(body)
-        line = Line(round(time.time(), 3), kind, len(content) + len(body), digest.hexdigest(), **about)
-        _append(self._home.path / EGRESS, line, self._lock)
+        size = len(content) - in_hex + len(body)
+        _append(
+            self._home.path / EGRESS, Line(round(time.time(), 3), kind, size, digest.hexdigest(), **about), self._lock
+        )
+
+
+def reply_bytes(reply: SiteReply) -> int:
+    """How many bytes a reply's fields have, as ``egress.jsonl`` counts them."""
+    fields = reply.model_dump(exclude_none=True)
+    return len(_content(fields)) - _in_hex(fields)
+
+
+def refusal_bytes() -> int:
+    """How many bytes a refusal has at most."""
+    titles = max(len(f"{page.title}.".encode()) for page in REGISTRY.values())
+    return len("WR-0000: ") + max(_LONGEST_SENTENCE, titles)
 
 
 def may_say(reason: str) -> str:
@@ -211,7 +238,7 @@ def may_say(reason: str) -> str:
     found = _REASON.fullmatch(reason)
     code = found[1] if found is not None and found[1] in REGISTRY else "WR-1925"
     spoken = code.startswith(SPOKEN) and code != _SILENT
-    if found is not None and spoken and _SENTENCE.fullmatch(found[2]) and not _looks_like_a_place(found[2]):
+    if found is not None and spoken and _may_leave(found[2]):
         return reason
     return f"{code}: {REGISTRY[code].title}."
 
@@ -233,8 +260,9 @@ def _is_whole(line: str) -> bool:
     return True
 
 
-def _looks_like_a_place(sentence: str) -> bool:
-    return any(sign in sentence for sign in ("/", "\\", "@", "~"))
+def _may_leave(sentence: str) -> bool:
+    fits = len(sentence.encode()) <= _LONGEST_SENTENCE and _SENTENCE.fullmatch(sentence) is not None
+    return fits and not any(sign in sentence for sign in ("/", "\\", "@", "~"))
 
 
 def _check_mode(kind: Kind, study: Study) -> None:
@@ -279,6 +307,11 @@ def _about(kind: Kind, asked: object, study: Study | None, round_: int | None) -
     promised = None if study.privacy is None else study.privacy.promised
     epsilon = (promised if promised is not None else "infinite") if kind.tells else None
     return {"study": study.id, "run": asked.run, "round": round_, "epsilon": epsilon}
+
+
+def _in_hex(fields: Mapping[str, Any]) -> int:
+    """How many bytes stand as two digits each in :func:`_content`."""
+    return sum(len(value) for value in fields.values() if isinstance(value, bytes))
 
 
 def _content(fields: Mapping[str, Any]) -> bytes:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from wardround.client.home import Home, RegisteredData
+    from wardround.common.ids import SiteId
     from wardround.common.study import Study
 
 
@@ -120,7 +121,7 @@ def _work(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[
         yield "data", f"data set {name} has what the study needs", partial(_check_data, item, study)
     if study.model.freezes and study.model.init is not None:
         yield "weights", "the file of initial weights is here", lambda: home.weights(study.model.init or "")
-    yield "model", f"model {study.model.name} can be built here", lambda: _check_model(study)
+    yield "model", f"model {study.model.name} can be built here", lambda: _check_model(study, home.site)
 
 
 def check_affordable(home: Home, study: Study) -> None:
@@ -160,8 +161,8 @@ def _check_data(item: RegisteredData, study: Study) -> None:
     check_fit(load_manifest(item.manifest), study)
 
 
-def _check_model(study: Study) -> None:
+def _check_model(study: Study, site: SiteId) -> None:
     from wardround.client.studies.leaving import leaving
     from wardround.client.studies.work import layout_of
 
-    leaving(study, layout_of(study))
+    leaving(study, layout_of(study), site)

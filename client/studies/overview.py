@@ -11,7 +11,7 @@ from wardround.client.identity import accepted_by, accepted_roster
 from wardround.client.ledger.accounts import Accounts, accounts
 from wardround.client.ledger.cost import cost, enforced_epsilon
 from wardround.client.studies.checks import Check, checks, mechanism_of, steps_of
-from wardround.client.studies.leaving import FLOAT32_BYTES, Leaving, bytes_a_round, leaving
+from wardround.client.studies.leaving import FLOAT32_BYTES, Amounts, Leaving, amounts, calls, leaving
 from wardround.client.studies.work import Work, layout_of, work_of
 from wardround.common.errors import WardroundError
 from wardround.common.privacy.witness import INFINITE, Bound
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from wardround.client.statement.statement import Statement
     from wardround.common.consortium.studies import Proposal
     from wardround.common.study import Study
+    from wardround.common.vector import Layout
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +78,17 @@ class Size:
 
     Attributes:
         values: Numbers of the model that are trained, and travel.
-        up: Most bytes that leave in a round that succeeds at once.
         down: Bytes of the model that arrive in a round.
+        up: What leaves at most.
     """
 
     values: int
-    up: int
     down: int
+    up: Amounts
+
+    def as_json(self) -> dict[str, Any]:
+        """For ``--json``."""
+        return {"values": self.values, "down": self.down, "up": self.up.as_json()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +137,7 @@ class Overview:
             "proposal": self.proposal.model_dump(mode="json", by_alias=True, exclude={"study"}),
             "data": [item.model_dump(mode="json") for item in self.data],
             "leaves": [message.as_json() for message in self.messages],
-            "size": None if self.size is None else _fields(self.size),
+            "size": None if self.size is None else self.size.as_json(),
             "work": None if self.work is None else {**_fields(self.work), "seconds": self.work.seconds},
             "statement": None if self.statement is None else self.statement.model_dump(mode="json", by_alias=True),
             "ledger": None if self.budget is None else self.budget.as_json(),
@@ -162,7 +167,6 @@ def overview(home: Home, proposal: Proposal, names: Sequence[str] = (), *, measu
     found, roster = (*checks(home, study, data), *missing), accepted_roster(home)
     built = all(check.error is None for check in found if check.rule == "model")
     layout = layout_of(study) if built else None
-    messages = () if layout is None else leaving(study, layout, scored=home.policy.score_models)
     values = 0 if layout is None else layout.size
     return Overview(
         proposal,
@@ -172,12 +176,22 @@ def overview(home: Home, proposal: Proposal, names: Sequence[str] = (), *, measu
         tuple(_partner(home, site) for site in study.sites),
         (roster.version, roster.fingerprint, accepted_by(home)),
         _statement(study, values) if built else None,
-        messages,
-        Size(values, bytes_a_round(messages), values * FLOAT32_BYTES) if built else None,
+        *_sent(home, study, layout),
         work_of(study, data, home.settings) if built and measure else None,
         _budget(home, study) if home.ledger.exists else None,
         home.policy.approvers,
     )
+
+
+def _sent(home: Home, study: Study, layout: Layout | None) -> tuple[tuple[Leaving, ...], Size | None]:
+    """What leaves, and how much travels."""
+    if layout is None:
+        return (), None
+    consortium = accepted_roster(home).consortium
+    messages = leaving(study, layout, home.site, scored=home.policy.score_models)
+    most = amounts(study, messages, home.site, consortium)
+    size = Size(layout.size, layout.size * FLOAT32_BYTES, most)
+    return (*messages, *calls(home.site, consortium)), size
 
 
 def _data(home: Home, names: Sequence[str]) -> tuple[tuple[RegisteredData, ...], tuple[Check, ...]]:

@@ -12,10 +12,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from wardround.client.egress import EGRESS
 from wardround.client.ledger.cost import in_words
 from wardround.client.ledger.showing import bound_in_words
 from wardround.client.plain import one_line, plain
 from wardround.client.statement.question import count, share
+from wardround.client.studies.leaving import BESIDE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +30,13 @@ if TYPE_CHECKING:
 _WIDEST: Final = 100
 """Columns; longer lines are hard to read."""
 
-_WHEN: Final = {"start": "once, at the start", "round": "every round", "end": "once, at the end"}
+_WHEN: Final = {
+    "decision": "now",
+    "start": "at the start",
+    "round": "every round",
+    "end": "at the end",
+    BESIDE: "with others",
+}
 _TASKS: Final = {
     "segmentation": "outlines in every image",
     "binary": "says of every image whether it shows",
@@ -126,14 +134,24 @@ def _data_set(item: RegisteredData) -> str:
 
 def _leaving(found: Overview) -> Iterator[str]:
     size = found.size
-    if size is not None:
-        rounds = found.study.training.rounds
-        yield (
-            f"In a round {_bytes(size.up)} leave at most, {_bytes(size.up * rounds)} in {count(rounds, 'round')} if "
-            f"each succeeds at once; {_bytes(size.down)} of model arrive. Nothing else leaves but errors: a code, and "
-            "no word about patients or files. Besides, the coordinator sees that this hospital takes part, when it is "
-            "connected and when it answers."
-        )
+    if size is None:
+        return
+    most, rounds = size.up, found.study.training.rounds
+    again = f", and {_bytes(most.tried_again)} if every round has to be tried {most.attempts} times"
+    yield (
+        f"In a round that succeeds at once {_bytes(most.round)} leave at most; in the whole study, "
+        f"{count(rounds, 'round')} long, {_bytes(most.study)}{again if most.attempts > 1 else ''}. That counts your "
+        "decision, all that the agent says beside the messages, and errors in their place: a code, and no word about "
+        f"patients or files. A message whose answer is lost with a connection leaves again. {_bytes(size.down)} of "
+        "model arrive in a round."
+    )
+    yield (
+        f"Whatever studies there are, the agent says for its own sake: {_bytes(most.connection)} whenever it connects "
+        f"(on a quiet day once), {_bytes(most.report)} at most whenever its state changes, {_bytes(most.renewal)} at "
+        f"most when its certificate is renewed. Every one of these messages has its line in {EGRESS}. Besides, the "
+        "coordinator sees that this hospital takes part, when it is connected and when it answers; heartbeats hold "
+        "nothing else."
+    )
 
 
 def _message_table(messages: tuple[Leaving, ...]) -> Table:

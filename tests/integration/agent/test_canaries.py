@@ -23,7 +23,9 @@ from fakes.scenarios import chest_scenario
 from flwr.app import Context, RecordDict
 
 from wardround.client.agent.environment import KEPT
-from wardround.client.egress import read_egress
+from wardround.client.egress import Line, read_egress
+from wardround.client.studies.leaving import amounts, leaving
+from wardround.client.studies.work import layout_of
 from wardround.common.wire.messages import Describe
 from wardround.server.app import app as coordinator_app
 from wardround.server.exchange import ask
@@ -131,18 +133,40 @@ def test_the_search_sees_through(way: str) -> None:
     assert not search(noise + hidden("nothing of interest")[way] + noise, canaries)
 
 
-def test_no_identifier_leaves_in_any_mode(scene: Scene) -> None:
+@pytest.fixture(scope="module")
+def left(scene: Scene) -> dict[str, list[Line]]:
+    """What left the first hospital in the run of each mode, with the agent's own calls from its begin to its end."""
+    home, found = scene.homes["north"], dict[str, list[Line]]()
     with agents(scene.homes.values(), **scene.surroundings):
         grid = scene.stand.grid()
-        scene.run("open", grid)
-        scene.run("private", grid)
-        for home in scene.homes.values():
-            home.ledger.set_limit(100.0, 1e-5, admin="A. Tester", reason="test", now=datetime.now(UTC))
-        scene.run("noisy", grid)
+        for mode in MODES:
+            if mode == "noisy":
+                for other in scene.homes.values():
+                    other.ledger.set_limit(100.0, 1e-5, admin="A. Tester", reason="test", now=datetime.now(UTC))
+            before = len(read_egress(home.path))
+            scene.run(mode, grid)
+            found[mode] = read_egress(home.path)[before:]
         grid.finish(completed=True)
+    return found
+
+
+def test_no_identifier_leaves_in_any_mode(scene: Scene, left: dict[str, list[Line]]) -> None:
     assert scene.canaries.count >= 1500
-    assert {line.kind for line in read_egress(scene.homes["north"].path)} >= {"train", "train.private", "train.noisy"}
+    assert {line.kind for lines in left.values() for line in lines} >= {"train", "train.private", "train.noisy"}
     check_nothing_left(scene)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_no_more_leaves_than_people_were_shown(mode: str, scene: Scene, left: dict[str, list[Line]]) -> None:
+    home, study = scene.homes["north"], scene.studies[mode]
+    messages = leaving(study, layout_of(study), home.site)
+    most = amounts(study, messages, home.site, scene.stand.consortium.name)
+    sizes = [line.bytes for line in left[mode]]
+    assert "train" in {line.kind.partition(".")[0] for line in left[mode]}
+    assert 0.5 * most.study < sum(sizes) + most.decision <= most.study
+    ours = [line.bytes for line in left[mode] if line.study == study.id]
+    named = sum(message.size * (2 if message.when == "round" else 1) for message in messages)
+    assert 0.9 * named < sum(ours) <= named
 
 
 def test_no_identifier_leaves_when_something_goes_wrong(scene: Scene) -> None:

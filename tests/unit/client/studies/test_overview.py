@@ -65,7 +65,7 @@ def test_everything_is_in_the_json(lungs: Consortium) -> None:
         site: member.fingerprint for site, member in roster.members.items()
     }
     assert found["statement"]["promised"]
-    assert found["size"]["up"] > found["size"]["down"] == 4 * found["size"]["values"] > 0
+    assert found["size"]["up"]["round"] > found["size"]["down"] == 4 * found["size"]["values"] > 0
     assert all(check["holds"] and check["error"] is None for check in found["checks"])
 
 
