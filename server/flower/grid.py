@@ -30,14 +30,14 @@ from flwr.supercore.inflatable.inflatable_object import (
     iterate_object_tree,
     no_object_id_recompute,
 )
-from flwr.supercore.inflatable.inflatable_utils import inflate_object_from_contents
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
 from wardround.server.flower.calls import SUPERLINK_NODE
+from wardround.server.flower.inflation import ROOM, array_bytes, inflated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from flwr.proto.message_pb2 import Message as MessageShell
     from flwr.supercore.run import Run
@@ -91,6 +91,7 @@ class RuntimeGrid(Grid):
         token: Of :meth:`Control.acquire`.
         pushed: Called with node ids once messages for them lie at the SuperLink, all objects included.
         patience: Seconds; see :data:`PATIENCE_SECONDS`.
+        taken: Called with a node's id once its reply has left the SuperLink, or is given up.
     """
 
     def __init__(
@@ -100,13 +101,16 @@ class RuntimeGrid(Grid):
         token: str,
         pushed: Callable[[Sequence[int]], None],
         patience: float = PATIENCE_SECONDS,
+        *,
+        taken: Callable[[int], None] = lambda _: None,
     ) -> None:
         names = RuntimeVersionHttpInterceptor(component_name="flwr-serverapp")
         ours = RuntimeTokenHttpInterceptor(token=token)
         self._client = RuntimeHttpClient.from_server_address(address, False, root, interceptors=[names, ours])
-        self._pushed, self._patience = pushed, patience
+        self._pushed, self._taken, self._patience = pushed, taken, patience
         self._node = Node(node_id=SUPERLINK_NODE)
         self._asked: dict[str, Metadata] = {}
+        self._sizes: dict[str, int] = {}
         self._arriving: deque[_Arriving] = deque()
         self._refused: deque[Message] = deque()
         self._told: set[int] = set()
@@ -189,6 +193,7 @@ class RuntimeGrid(Grid):
                 self._push(name, objects[name].deflate(), answer.session_id)
         for message, taken in zip(pushed, answer.message_ids, strict=True):
             self._asked[message.metadata.message_id] = message.metadata
+            self._sizes[message.metadata.message_id] = array_bytes(message)
             if not taken:  # its node was never heard since the SuperLink began, or is registered no more
                 self._refused.append(self._no_reply(message.metadata, "the site is not connected"))
         self._pushed([message.metadata.dst_node_id for message in pushed])
@@ -237,7 +242,7 @@ class RuntimeGrid(Grid):
         for reply in list(self._refused):
             if reply.metadata.reply_to_message_id in wanted:
                 self._refused.remove(reply)
-                del self._asked[reply.metadata.reply_to_message_id]
+                self._forget(reply.metadata.reply_to_message_id)
                 return reply
         for each in list(self._arriving):
             if each.shell.metadata.reply_to_message_id not in wanted:
@@ -245,9 +250,12 @@ class RuntimeGrid(Grid):
             whole = self._fetched(each)
             if whole is not None:
                 self._arriving.remove(each)
-                del self._asked[each.shell.metadata.reply_to_message_id]
+                self._forget(each.shell.metadata.reply_to_message_id)
                 return whole
         return None
+
+    def _forget(self, name: str) -> None:
+        del self._asked[name], self._sizes[name]
 
     def _fetched(self, arriving: _Arriving) -> Message | None:
         for part in iterate_object_tree(arriving.tree):
@@ -265,8 +273,9 @@ class RuntimeGrid(Grid):
         name = arriving.tree.object_id
         received = ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=name)
         self._client.ConfirmMessageReceived(received)
+        self._taken(arriving.shell.metadata.src_node_id)
         asked = self._asked[arriving.shell.metadata.reply_to_message_id]
-        reply = _inflated(name, arriving.contents)
+        reply = inflated(name, arriving.contents, self._sizes[asked.message_id] + ROOM)
         if reply is None:
             return self._no_reply(asked, "WR-1301: the reply is malformed")
         inner = reply.metadata
@@ -281,9 +290,9 @@ class RuntimeGrid(Grid):
         return reply
 
     def _lost(self, arriving: _Arriving) -> Message:
-        return self._no_reply(
-            self._asked[arriving.shell.metadata.reply_to_message_id], "the reply broke off on its way"
-        )
+        asked = self._asked[arriving.shell.metadata.reply_to_message_id]
+        self._taken(asked.dst_node_id)
+        return self._no_reply(asked, "the reply broke off on its way")
 
     def _no_reply(self, asked: Metadata, reason: str) -> Message:
         metadata = Metadata(
@@ -312,13 +321,3 @@ class RuntimeGrid(Grid):
                 self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
             except Exception:  # the run's next call fails for the same reason, in its own thread
                 log.warning("a heartbeat of the run failed", exc_info=not self._over.is_set())
-
-
-def _inflated(name: str, contents: Mapping[str, bytes]) -> Message | None:
-    """The message that objects make; None: they make none, whatever a hospital has put into them."""
-    try:
-        found = inflate_object_from_contents(name, dict(contents))
-    except Exception as error:  # noqa: BLE001 - a hospital's bytes meet Flower's parser
-        log.warning("A reply cannot be put together (%s).", type(error).__name__)
-        return None
-    return found if isinstance(found, Message) else None
