@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
 import json
 import subprocess
 import sys
 import time
-import zipfile
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
@@ -23,7 +20,7 @@ from fakes.federated import federated
 from fakes.injected_randomness import injected_worker
 from fakes.scenarios import chest_scenario
 from fakes.serving import processes
-from flwr.cli.build import build_fab_from_files
+from fakes.stock_flower import marking_bundle, start_run, stock_flower
 from typer.testing import CliRunner
 
 from wardround.client.agent.renewal import is_due, own_certificate
@@ -35,7 +32,7 @@ from wardround.common.crypto import certificates
 from wardround.common.wire.messages import Describe, Train
 from wardround.common.wire.noisy import Prepare, TrainNoisy
 from wardround.common.wire.records import pack, pack_vector
-from wardround.server.flower import Bundle, RuntimeGrid, bundle
+from wardround.server.flower import Bundle, RuntimeGrid
 from wardround.server.gateway import Gateway
 from wardround.server.store import CertificateRow
 from wardround.server.superlink import SuperLink
@@ -148,22 +145,21 @@ def test_an_agent_that_is_told_to_stop_answers_nothing_it_has_not_done(scene: Sc
         grid.finish(completed=True)
 
 
-def test_a_run_with_another_bundle_is_refused_and_its_code_not_looked_at(scene: Scene) -> None:
+def test_a_bundle_with_other_code_is_refused_and_not_run(scene: Scene, tmp_path: Path) -> None:
+    """Flower's own SuperNode runs the same bundle (the positive control)."""
+    mark = tmp_path / "mark"
+    other = marking_bundle(mark)
     with agents([scene.home]):
-        grid = started_with(scene.stand, other_bundle())
+        grid = started_with(scene.stand, other)
         assert scene.describe(grid).error.reason.startswith("WR-1912")
         grid.finish(completed=True)
         grid = scene.stand.grid()
         assert scene.describe(grid).content["message"]["site"] == "north"
         grid.finish(completed=True)
-
-
-def other_bundle() -> Bundle:
-    """One that names the same apps and has another version."""
-    project = zipfile.ZipFile(io.BytesIO(bundle().content)).read("pyproject.toml")
-    content, _ = build_fab_from_files({"pyproject.toml": project.replace(b'"1"', b'"2"')})
-    assert content != bundle().content
-    return Bundle(content, hashlib.sha256(content).hexdigest())
+    assert not mark.exists()
+    with stock_flower(tmp_path) as (processes, address):
+        start_run(address, other)
+        processes.wait_until(lambda: mark.exists() or None, "Flower's client", 120.0)
 
 
 def started_with(stand: Federated, chosen: Bundle) -> RuntimeGrid:
