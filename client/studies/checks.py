@@ -14,9 +14,7 @@ from wardround.client.data.checks import check_fit
 from wardround.client.data.manifest import load_manifest
 from wardround.client.data.registry import check_unchanged
 from wardround.client.identity import accepted_by, accepted_roster
-from wardround.client.ledger.cost import cost, enforced_epsilon, fits
-from wardround.client.ledger.events import Mechanism
-from wardround.client.ledger.rules import check_allowed, check_noise
+from wardround.client.studies.budget import budget_of
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
@@ -35,11 +33,13 @@ class Check:
         rule: Stable name: a field of the policy, or ``site``, ``roster``, ``ledger``, ``data``, ``weights``, ``model``.
         words: What was looked at, what the study has and what is allowed.
         error: Why the study cannot be approved; None: nothing wrong with this.
+        certain: Whether that holds whatever patients are drawn for training.
     """
 
     rule: str
     words: str
     error: WardroundError | None = None
+    certain: bool = True
 
 
 def checks(home: Home, study: Study, data: Sequence[RegisteredData]) -> tuple[Check, ...]:
@@ -54,8 +54,8 @@ def checks(home: Home, study: Study, data: Sequence[RegisteredData]) -> tuple[Ch
         WardroundError: WR-1305, ``policy.toml`` is damaged; WR-1702, no roster was accepted; WR-1811 to WR-1814, the
             ledger is not usable.
     """
-    rules = (*_membership(home, study), *_policy(home, study, data), *_work(home, study, data))
-    return tuple(_carried_out(*rule) for rule in rules)
+    before = (_carried_out(*rule) for rule in (*_membership(home, study), *_policy(home, study, data)))
+    return (*before, _budget(home, study), *(_carried_out(*rule) for rule in _work(home, study, data)))
 
 
 Rule = tuple[str, str, "Callable[[], object]"]
@@ -115,7 +115,6 @@ def _policy(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterato
 
 
 def _work(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[Rule]:
-    yield "ledger", "the patients' privacy budget has room for the study", lambda: check_affordable(home, study)
     for item in data:
         name = item.name or "the hospital's"
         yield "data", f"data set {name} has what the study needs", partial(_check_data, item, study)
@@ -124,36 +123,17 @@ def _work(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[
     yield "model", f"model {study.model.name} can be built here", lambda: _check_model(study, home.site)
 
 
-def check_affordable(home: Home, study: Study) -> None:
-    """Refuse a study that not even a patient without history can pay for.
-
-    Raises:
-        WardroundError: WR-1807, it costs more than the limit; WR-1808, none is set; WR-1809, it has no noise although
-            there is a limit; WR-1811 to WR-1814, the ledger is not usable.
-    """
-    if study.privacy is None and not home.ledger.exists:
-        return
-    state = home.ledger.state()
-    limit, mechanism = check_allowed(state), mechanism_of(study)
-    check_noise(mechanism, limit)
-    alone = cost(mechanism, steps_of(study), state.orders).reshape(1, -1)
-    if not fits(alone, limit, state.lost, state.orders):
-        needed = enforced_epsilon(alone, limit, state.lost, state.orders)
-        what = f"The study takes epsilon {needed:.3g} of each patient, and the limit is {limit.number:g}."
-        raise WardroundError("WR-1807", what)
-
-
-def mechanism_of(study: Study) -> Mechanism | None:
-    """One step of a study, as the ledger knows it; None: no noise."""
-    promise = study.privacy
-    if promise is None or not promise.noisy:
-        return None
-    return Mechanism(rate=promise.step.rate, multiplier=promise.step.multiplier)
-
-
-def steps_of(study: Study) -> int:
-    """Steps of a whole study that are paid for."""
-    return study.training.rounds * (1 if study.privacy is None else study.privacy.local_steps)
+def _budget(home: Home, study: Study) -> Check:
+    """What the privacy ledger says, in its own words (:mod:`wardround.client.studies.budget`)."""
+    found = budget_of(home, study)
+    if found is None:
+        return Check("ledger", "the study promises nothing, and this hospital keeps no ledger")
+    if found.refusal is not None:
+        return Check("ledger", "the patients' privacy budget has no room for the study", found.refusal)
+    if found.certain:
+        return Check("ledger", "the patients' privacy budget has room for the study")
+    words = "the patients' privacy budget has room for the study only if the patient who bears most is not drawn"
+    return Check("ledger", words, certain=False)
 
 
 def _check_data(item: RegisteredData, study: Study) -> None:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from wardround.client.data.registry import choose_data
 from wardround.client.identity import accepted_by, accepted_roster
-from wardround.client.ledger.accounts import Accounts, accounts
-from wardround.client.ledger.cost import cost, enforced_epsilon
-from wardround.client.studies.checks import Check, checks, mechanism_of, steps_of
+from wardround.client.studies.budget import Budget, budget_of
+from wardround.client.studies.checks import Check, checks
 from wardround.client.studies.leaving import FLOAT32_BYTES, Amounts, Leaving, amounts, calls, leaving
 from wardround.client.studies.work import Work, layout_of, work_of
 from wardround.common.errors import WardroundError
-from wardround.common.privacy.witness import INFINITE, Bound
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,35 +38,6 @@ class Partner:
     label: str | None
     fingerprint: str | None
     here: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """What the study does to the privacy budget of this hospital's patients; epsilons as the ledger enforces them.
-
-    Attributes:
-        accounts: The ledger as it is.
-        study: Epsilon that the study takes of a patient without history; inf: it has no noise.
-        after: Of the most burdened patient of all, when the study is reserved on top of everything.
-    """
-
-    accounts: Accounts
-    study: float
-    after: float
-
-    @property
-    def limit(self) -> float | None:
-        """Epsilon of the limit; None: none is set."""
-        return None if self.accounts.limit is None else self.accounts.limit.limit.number
-
-    def as_json(self) -> dict[str, Any]:
-        """For ``--json``: infinite numbers are the text ``infinite``."""
-        known = self.accounts.as_json()
-        return {
-            **{name: known[name] for name in ("limit", "delta", "spent", "committed", "left")},
-            "study": _finite(self.study),
-            "after": _finite(self.after),
-        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +74,7 @@ class Overview:
         messages: What leaves; empty: the model cannot be built.
         size: Of what travels; None likewise.
         work: How long it takes; None likewise, or it was not asked for.
-        budget: What it costs the patients; None: this hospital has no ledger.
+        budget: What it costs the patients, and whether they can pay; None: there is no ledger and no promise.
         approvers: People whom the policy asks for.
     """
 
@@ -127,6 +95,11 @@ class Overview:
     def approvable(self) -> bool:
         """Whether nothing speaks against it."""
         return all(check.error is None for check in self.checks)
+
+    @property
+    def certain(self) -> bool:
+        """Whether what was found holds whatever patients are drawn."""
+        return all(check.certain for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -178,7 +151,7 @@ def overview(home: Home, proposal: Proposal, names: Sequence[str] = (), *, measu
         _statement(study, values) if built else None,
         *_sent(home, study, layout),
         work_of(study, data, home.settings) if built and measure else None,
-        _budget(home, study) if home.ledger.exists else None,
+        budget_of(home, study),
         home.policy.approvers,
     )
 
@@ -217,20 +190,9 @@ def _statement(study: Study, values: int) -> Statement:
     return statement(study, ModelFacts(values, ()) if study.privacy is None else None)
 
 
-def _budget(home: Home, study: Study) -> Budget:
-    state = home.ledger.state()
-    known = accounts(state)
-    limited = state.limit is not None and math.isfinite(state.limit.number)
-    at = state.limit if state.limit is not None and limited else Bound(epsilon=1.0, delta=known.delta)
-    added = cost(mechanism_of(study), steps_of(study), state.orders)
-    alone = enforced_epsilon(added.reshape(1, -1), at, None, state.orders)
-    totals = state.totals(lambda run: run.committed_steps)
-    together = totals + added if len(totals) else added.reshape(1, -1)
-    return Budget(known, alone, enforced_epsilon(together, at, state.lost, state.orders))
-
-
 def _check_json(check: Check) -> dict[str, Any]:
     found: dict[str, Any] = {"rule": check.rule, "words": check.words, "holds": check.error is None, "error": None}
+    found["certain"] = check.certain
     if check.error is not None:
         found["error"] = {"code": check.error.code, "what": check.error.what, "fix": check.error.fix}
     return found
@@ -238,7 +200,3 @@ def _check_json(check: Check) -> dict[str, Any]:
 
 def _fields(row: Any) -> dict[str, Any]:  # noqa: ANN401 - one of the frozen rows above
     return {name: getattr(row, name) for name in row.__slots__}
-
-
-def _finite(value: float) -> float | str:
-    return INFINITE if math.isinf(value) else value

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from wardround.client.home import RegisteredData
+    from wardround.client.studies.budget import Budget
     from wardround.client.studies.checks import Check
     from wardround.client.studies.leaving import Leaving
-    from wardround.client.studies.overview import Budget, Overview
+    from wardround.client.studies.overview import Overview
 
 _WIDEST: Final = 100
 """Columns; longer lines are hard to read."""
@@ -169,14 +170,12 @@ def _message_table(messages: tuple[Leaving, ...]) -> Table:
 def _ledger(found: Overview) -> Iterator[str]:
     budget = found.budget
     if budget is None:
-        yield "This hospital keeps no ledger yet: no limit on epsilon was ever set."
+        yield "The study promises nothing, and this hospital keeps no ledger: no limit on epsilon was ever set."
         return
     limit = budget.accounts.limit
-    if limit is None:
-        yield "No limit on epsilon is set."
-    elif math.isinf(limit.limit.number):
+    if limit is not None and math.isinf(limit.limit.number):
         yield f"There is no limit on epsilon: {limit.admin} decided so on {limit.at[:10]}."
-    else:
+    elif limit is not None:
         yield (
             f"The limit for each patient over all studies is {bound_in_words(limit.limit)}, set by {limit.admin} on "
             f"{limit.at[:10]}."
@@ -191,16 +190,7 @@ def _spent(budget: Budget) -> Iterator[str]:
         f"running studies have reserved. This study takes {_epsilon(budget.study)} of a patient who was in none "
         "before: counted so that it holds over several studies, it is more than the promise of one."
     )
-    if budget.limit is None or math.isinf(budget.limit):
-        return
-    if budget.after > budget.limit:
-        yield (
-            f"Warning: if the patient who bears most takes part, that comes to {_epsilon(budget.after)}, more than the "
-            "limit. The ledger then refuses the study before anything is trained."
-        )
-    else:
-        left = budget.limit - budget.after
-        yield f"Afterwards {_epsilon(budget.after)} is taken at most, and {_epsilon(left)} left for other studies."
+    yield budget.words if budget.certain and budget.refusal is None else f"Warning: {budget.words}"
 
 
 def _partner_table(found: Overview) -> Table:
@@ -226,8 +216,10 @@ def _check_table(checks: tuple[Check, ...]) -> Padding:
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for check in checks:
-        if check.error is None:
+        if check.error is None and check.certain:
             table.add_row(Text("ok", style="green"), Text(plain(check.words)))
+        elif check.error is None:
+            table.add_row(Text("?", style="bold yellow"), Text(plain(check.words)))
         else:
             words = f"{plain(check.words)}. {check.error.what} {check.error.fix} [{check.error.code}]"
             table.add_row(Text("NO", style="bold red"), Text(words))
@@ -242,7 +234,12 @@ def _print_outcome(console: Console, found: Overview) -> None:
         console.print(Text(f"It cannot be approved here, for {reasons}: see NO above.", style="bold red"))
         return
     people = "two people" if found.approvers > 1 else "a person"
-    console.print(Text(f"Nothing speaks against it; it takes {people} to approve it.", style="bold"))
+    said = (
+        "Nothing speaks against it"
+        if found.certain
+        else "It may be approved, and the ledger may refuse it: see ? above"
+    )
+    console.print(Text(f"{said}; it takes {people} to approve it.", style="bold"))
     digits = found.study.id.removeprefix("sha256:")[:12]
     _paragraph(
         console,

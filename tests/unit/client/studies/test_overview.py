@@ -75,11 +75,35 @@ def test_the_budget_is_what_the_ledger_would_say(lungs: Consortium) -> None:
     before = overview(lungs.home, lungs.propose(study_of()), measure=False).budget
     assert before is not None
     assert before.accounts.committed == pytest.approx(before.study)
-    assert (before.accounts.spent, before.limit) == (0, 6.0)
+    assert before.accounts.spent == 0
     reserve(lungs, "second")
     after = overview(lungs.home, lungs.propose(study_of()), measure=False).budget
     assert after is not None
     assert after.accounts.committed == before.after > before.study
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "history", "verdict"),
+    [(2.0, False, "no room"), (2.6, True, "some"), (2.6, False, "room"), (9.0, True, "room")],
+)
+def test_all_that_is_said_of_the_budget_is_one_verdict(
+    *, epsilon: float, history: bool, verdict: str, lungs: Consortium, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit(lungs, 9.0)
+    if history:
+        reserve(lungs, "first")
+    limit(lungs, epsilon)
+    found = overview(lungs.home, lungs.propose(study_of()), measure=False)
+    print_overview(found)
+    text = " ".join(capsys.readouterr().out.split())
+    signs = {
+        "room": ("has room for every patient", "ok the patients' privacy budget", "Nothing speaks against it"),
+        "some": ("not for the one who bears most", "? the patients' privacy budget", "the ledger may refuse it"),
+        "no room": ("The ledger refuses the study.", "NO the patients' privacy budget", "It cannot be approved here"),
+    }
+    for name, words in signs.items():
+        assert [word in text for word in words] == [name == verdict] * len(words), name
+    assert (found.approvable, found.certain) == (verdict != "no room", verdict != "some")
 
 
 def test_a_study_without_noise_costs_an_infinite_epsilon(lungs: Consortium) -> None:
