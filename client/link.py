@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from flwr.app import Message
-from flwr.app.message import remove_content_from_message
+from flwr.app import Message, RecordDict
+from flwr.app.message import make_message, remove_content_from_message
 from flwr.common.serde import message_to_proto
+from flwr.common.serde_utils import metadata_from_proto
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest, PullMessagesRequest, PushMessagesRequest
 from flwr.proto.fleet_pb2_grpc import FleetStub
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
@@ -66,8 +67,9 @@ T = TypeVar("T")
 
 @dataclass(slots=True)
 class _Held:
-    """A message that was offered, until it is confirmed."""
+    """A message that was offered, until it is confirmed; its shell says all of it but the content."""
 
+    shell: Message
     run: int
     tree: ObjectTree
     created_at: float
@@ -188,7 +190,8 @@ class Link:
         name = str(tree.object_id)
         if name in self._held:
             return None
-        self._held[name] = _Held(metadata.run_id, tree, metadata.created_at, metadata.ttl)
+        shell = make_message(metadata_from_proto(metadata), content=RecordDict())
+        self._held[name] = _Held(shell, metadata.run_id, tree, metadata.created_at, metadata.ttl)
         return name
 
     def _fetched(self, name: str) -> Message | None:
@@ -205,10 +208,7 @@ class Link:
         if len(held.contents) < len(parts):
             self._confirm(name)
             return None
-        message = _inflated(name, held.contents)
-        if message is None:  # it would come again and again
-            self._confirm(name)
-            return None
+        message = _inflated(name, held.contents) or held.shell  # an empty one is refused, and so it is answered
         message.metadata.__dict__["_message_id"] = name
         held.contents, held.handed_over = {}, True
         return message
@@ -234,7 +234,7 @@ class Link:
             objects, tree = get_all_nested_objects(reply), get_object_tree(reply)
             shell = message_to_proto(remove_content_from_message(reply))
             request = PushMessagesRequest(node=self._node, messages_list=[shell], message_object_trees=[tree])
-            answer = self._call("PushMessages", request)
+            answer = self._call("PushMessages", request, seconds=_TRANSFER_SECONDS)  # it may have to wait for its turn
             missing, sent = list(answer.objects_to_push), 0
             for begin in range(0, len(missing), _PARALLEL):  # so many serialised objects lie in memory at a time
                 contents = {part: objects[part].deflate() for part in missing[begin : begin + _PARALLEL]}
@@ -281,6 +281,6 @@ def _inflated(name: str, contents: Mapping[str, bytes]) -> Message | None:
     try:
         found = inflate_object_from_contents(name, dict(contents))
     except Exception as error:  # noqa: BLE001 - the coordinator's bytes meet Flower's parser
-        _log.error("A message cannot be put together and is dropped (%s).", type(error).__name__)
+        _log.error("A message cannot be put together (%s).", type(error).__name__)
         return None
     return found if isinstance(found, Message) else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -21,6 +22,10 @@ from fakes.injected_randomness import injected_worker
 from fakes.scenarios import chest_scenario
 from fakes.serving import processes
 from fakes.stock_flower import marking_bundle, start_run, stock_flower
+from flwr.app import RecordDict
+from flwr.common.serde import message_to_proto
+from flwr.proto.message_pb2 import ObjectTree
+from flwr.proto.runtime_pb2 import PushAppMessagesRequest
 from typer.testing import CliRunner
 
 from wardround.client.agent.renewal import is_due, own_certificate
@@ -160,6 +165,34 @@ def test_a_bundle_with_other_code_is_refused_and_not_run(scene: Scene, tmp_path:
     with stock_flower(tmp_path) as (processes, address):
         start_run(address, other)
         processes.wait_until(lambda: mark.exists() or None, "Flower's client", 120.0)
+
+
+def test_a_malformed_message_is_answered_once_and_the_agent_goes_on(scene: Scene) -> None:
+    with agents([scene.home]) as running:
+        grid = scene.stand.grid()
+        reply = reply_to(grid, send_damaged(grid, scene))
+        assert reply.error.reason.startswith("WR-1301")
+        assert scene.describe(grid).content["message"]["site"] == "north"  # the control: the next one is as ever
+        assert until(scene.home, lambda status: status.state == "idle").process == running.processes["north"].pid
+        grid.finish(completed=True)
+    refused = [line.refused for line in read_egress(scene.home.path) if line.kind == "query.describe"]
+    assert refused[-2:] == ["WR-1301", None]
+
+
+def send_damaged(grid: RuntimeGrid, scene: Scene) -> list[str]:
+    """A message whose envelope is whole and whose content is no message."""
+    content = b"Message  4\0\xff\xfe\xfd\xfc"
+    name = hashlib.sha256(content).hexdigest()
+    message = grid.create_message(RecordDict(), "query.describe", scene.node, "1")
+    message.metadata.__dict__["_message_id"] = name
+    request = PushAppMessagesRequest(
+        messages_list=[message_to_proto(message)], message_object_trees=[ObjectTree(object_id=name)]
+    )
+    answer = grid._client.PushMessages(request)
+    grid._push(name, content, answer.session_id)
+    grid._asked[name], grid._sizes[name] = message.metadata, 0
+    grid._pushed([scene.node])
+    return [name]
 
 
 def started_with(stand: Federated, chosen: Bundle) -> RuntimeGrid:
