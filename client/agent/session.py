@@ -124,6 +124,8 @@ class Session:
                 chores = now
                 if self._chores(connection):
                     return  # connect again, with the new certificate
+            if roster_version(self._home) != self._status.now.roster:
+                self._accepted(connection)
             self._tell(pulse)
             event = watch.wait(_WAIT)
             if event == "superlink" or pulse.forgotten:
@@ -174,11 +176,14 @@ class Session:
         if roster_version(self._home):
             fetch_studies(connection, self._home)
 
+    def _accepted(self, connection: Connection) -> None:
+        """People here have accepted another roster: the coordinator hears of it."""
+        self._greet(connection)
+        self._status.change(offered=None)
+        self._studies(connection)
+
     def _chores(self, connection: Connection) -> bool:
         """Whether a new connection is needed."""
-        if roster_version(self._home) != self._status.now.roster:
-            self._status.change(roster=roster_version(self._home), offered=None)
-            self._studies(connection)
         if roster_version(self._home):
             send_decisions(connection, self._home, self._untaken)
         if self._worker.problem is not None and time.monotonic() - self._looked > _RETRY:

@@ -201,4 +201,14 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         " kept.",
         "log/runs.log of the coordinator's folder may say why. Mend it and go on: wardround coordinator resume RUN.",
     ),
+    ErrorPage(
+        "WR-1936",
+        "roster is not accepted everywhere",
+        "A run needs that the people of every hospital in it have accepted a roster; a private one, that they have"
+        " accepted the newest keys of all its hospitals. The coordinator knows what was accepted from the agents, which"
+        " say so within seconds where they are connected.",
+        "At each of these hospitals: wardround hospital roster, compare the fingerprint by telephone, wardround "
+        "hospital roster accept FINGERPRINT --by NAME. Or start without them: --without SITE. wardround coordinator "
+        "sites list shows who has accepted what.",
+    ),
 )

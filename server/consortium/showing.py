@@ -30,7 +30,7 @@ def site_facts(store: Store) -> list[dict[str, Any]]:
 
 
 def _site_facts(store: Store, row: SiteRow) -> dict[str, Any]:
-    now = store.clock()
+    now, newest = store.clock(), store.newest_roster()
     invites = [invite for invite in store.invites() if invite.site == row.name and invite.open(now)]
     return {
         "site": row.name,
@@ -47,6 +47,7 @@ def _site_facts(store: Store, row: SiteRow) -> dict[str, Any]:
         "heard_at": row.heard_at,
         "release": row.release,
         "roster": row.roster,
+        "roster_current": bool(newest is not None and row.roster == newest.roster.version),
         "report": row.report and row.report.model_dump(mode="json"),
     }
 
@@ -62,6 +63,7 @@ def study_facts(store: Store) -> list[dict[str, Any]]:
             "by": row.by,
             "why": row.why,
             "proposed_at": row.proposed_at,
+            "withdrawn": row.withdrawn,
             "sites": dict.fromkeys(row.sites)
             | {
                 found.site: {
@@ -91,14 +93,25 @@ def show_sites(facts: list[dict[str, Any]], roster: SignedRoster | None) -> None
     from rich.text import Text
 
     title = "No roster yet" if roster is None else f"Roster {roster.roster.version}: {roster.roster.fingerprint}"
-    table = Table("site", "hospital", "state", "key", "certificate until", "last heard", "agent", title=Text(title))
+    columns = ("site", "hospital", "state", "key", "roster accepted", "certificate until", "last heard", "agent")
+    table = Table(*columns, title=Text(title))
     for row in facts:
         report = row["report"] or {}
         until = max((item["until"] for item in row["certificates"]), default=None)
         agent = " ".join(filter(None, (row["release"], report.get("state"), report.get("reason"))))
-        cells = (row["site"], row["label"], row["state"], row["fingerprint"] or "", day(until), day(row["heard_at"]))
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in (*cells, agent)))
+        cells = (row["site"], row["label"], row["state"], row["fingerprint"] or "", _accepted(row))
+        times = (day(until), day(row["heard_at"]))
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in (*cells, *times, agent)))
     Console().print(table)
+
+
+def _accepted(row: dict[str, Any]) -> str:
+    """Which roster people at a member have accepted, as its agent said last."""
+    if row["state"] != "member":
+        return ""
+    if not row["roster"]:
+        return "none yet"
+    return f"{row['roster']}, {'current' if row['roster_current'] else 'behind'}"
 
 
 def show_studies(facts: list[dict[str, Any]]) -> None:
@@ -113,6 +126,8 @@ def show_studies(facts: list[dict[str, Any]]) -> None:
     for row in facts:
         console.print(f"{row['name']}  {row['study']}", style="bold", markup=False)
         console.print(f"{row['title']}\nproposed by {row['by']}, {day(row['proposed_at'])}", markup=False)
+        if row["withdrawn"]:
+            console.print("WITHDRAWN: nobody can approve or start it.", style="bold red")
         table = Table("site", "decision", "by", "when", "reason")
         for site, decision in row["sites"].items():
             found = decision or {"verdict": "none yet", "by": "", "second": None, "at": None, "reason": ""}

@@ -160,4 +160,5 @@ def _roster(plan: RunPlan) -> Roster:
 def _check_same_run(joined: JoinedSession, context: RunContext, roster: Roster) -> None:
     found = (joined.context.study, joined.context.run, joined.context.settings, joined.context.members)
     if found != (context.study, context.run, settings_of(context), roster.entries_hash(joined.context.cohort)):
-        raise WardroundError("WR-1714", "The interrupted run was of another study or run, or of other members' keys.")
+        what = "The interrupted run was of another study or run, or its hospitals had other keys."
+        raise WardroundError("WR-1714", what, fix="If a hospital has joined again since, start the study anew.")

@@ -71,7 +71,7 @@ def resume(run: RunArgument, folder: DirOption, by: ByOption, as_json: JsonFlag 
     from wardround.server.runs import orders
 
     with opened(folder) as consortium:
-        row = orders.resume(consortium.store, run, by=by)
+        row = orders.resume(consortium, run, by=by)
     _told(row.id, row.state, f"Run {row.id} goes on after round {row.committed}.", as_json=as_json)
 
 

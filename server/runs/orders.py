@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.server.private.session import smallest_cohort
+from wardround.server.runs.rosters import agreed_roster, check_accepted
 from wardround.server.store.rows import OPEN_RUNS
 
 if TYPE_CHECKING:
@@ -69,8 +70,9 @@ def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without:
         without: Sites of the study that do not take part.
 
     Raises:
-        WardroundError: WR-1913, it was not proposed, or a site that takes part has not approved it; WR-1923, a run of
-            it is not over; WR-1931, the name of the person cannot be used.
+        WardroundError: WR-1913, it was not proposed, or a site that takes part has not approved it; WR-1936, people at
+            one have not accepted the roster that it needs; WR-1923, a run of it is not over; WR-1931, the name of the
+            person cannot be used.
     """
     from wardround.server.consortium.requests import words
 
@@ -81,6 +83,7 @@ def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without:
         left_out = tuple(SiteId(site) for site in dict.fromkeys(without))
         _check_sites(study, left_out)
         _check_approved(consortium, row, left_out)
+        check_accepted(store, study, left_out)
         for run in store.runs(OPEN_RUNS):
             if run.study == row.id:
                 raise WardroundError("WR-1923", f"Run {run.id} of this study is {run.state}.")
@@ -102,14 +105,21 @@ def stop(store: Store, text: str, *, by: str) -> RunRow:
         return store.update_run(run.id, state="stopped", words=f"stopped by {by}", only_if=OPEN_RUNS)
 
 
-def resume(store: Store, text: str, *, by: str) -> RunRow:
+def resume(consortium: Consortium, text: str, *, by: str) -> RunRow:
     """Go on with a run that was stopped or failed, after its last committed round.
 
+    It rests on the newest roster that its hospitals have accepted.
+
     Raises:
-        WardroundError: WR-1923, there is no such run, or it is neither stopped nor failed.
+        WardroundError: WR-1923, there is no such run, or it is neither stopped nor failed; WR-1936, its hospitals have
+            accepted rosters with different keys of theirs; WR-1903 or WR-1906, its study cannot be used.
     """
+    store = consortium.store
     with store.transaction():
         run = find_run(store, text)
+        study = _study_of(consortium, run)
+        if agreed_roster(store, study, run.without) is None:
+            check_accepted(store, study, run.without)
         store.add_event("run.resumed", study=run.study, run=run.id, words=by)
         return store.update_run(run.id, state="waiting", words=f"resumed by {by}", only_if=("stopped", "failed"))
 
@@ -121,6 +131,13 @@ def read_study(consortium: Consortium, row: StudyRow) -> Study:
         WardroundError: WR-1903, the database holds another one; WR-1906, this release does not know it.
     """
     return row.signed.verified(consortium.authority.public.hex()).read_study()
+
+
+def _study_of(consortium: Consortium, run: RunRow) -> Study:
+    row = consortium.store.study(run.study)
+    if row is None:
+        raise RuntimeError("a run without a study")
+    return read_study(consortium, row)
 
 
 def _check_sites(study: Study, without: Sequence[SiteId]) -> None:

@@ -11,6 +11,7 @@ from wardround.common.errors import WardroundError
 from wardround.server.files import write_private
 from wardround.server.plan import RunPlan
 from wardround.server.runs.orders import read_study
+from wardround.server.runs.rosters import agreed_roster
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -30,7 +31,8 @@ def run_folder(consortium: Consortium, row: RunRow) -> Path:
 def keep_plan(consortium: Consortium, row: RunRow) -> tuple[Path, RunPlan]:
     """The plan's file and the plan: the one that the run began with, or a new one.
 
-    Folders in it are those of today: a coordinator's folder may have moved since.
+    Folders in it are those of today: a coordinator's folder may have moved since. Its roster is the newest one that the
+    run's hospitals have accepted; where they differ, the one that it had.
 
     Raises:
         WardroundError: WR-1714, it is damaged; WR-1903, WR-1906 or WR-1913, the study cannot be used; WR-1923, there
@@ -40,6 +42,8 @@ def keep_plan(consortium: Consortium, row: RunRow) -> tuple[Path, RunPlan]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     path = folder / PLAN
     plan = _stored(path) or _new(consortium, row)
+    roster = agreed_roster(consortium.store, plan.study, plan.without) or plan.roster
+    plan = plan.model_copy(update={"roster": roster})
     plan = plan.model_copy(update={"out": folder.absolute(), "weights": (consortium.path / "weights").absolute()})
     write_private(path, plan.model_dump_json(by_alias=True).encode())
     return path.absolute(), plan

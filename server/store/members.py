@@ -58,6 +58,8 @@ class Members(Database):
     def join(self, name: SiteId, identity: str, node: str, now: int) -> None:
         """Make a site a member with these keys; they are its own from now on, even when it gets others.
 
+        Nothing is known yet of the roster that its people accept.
+
         Args:
             name: The site.
             identity: Ed25519 public key, hex.
@@ -67,7 +69,7 @@ class Members(Database):
         Raises:
             WardroundError: WR-1921, there is no such site.
         """
-        self._change(name, state="member", identity=identity, node=node, joined_at=now)
+        self._change(name, state="member", identity=identity, node=node, joined_at=now, roster=None)
 
     def revoke(self, name: SiteId, reason: str, now: int) -> None:
         """Revoke a site, all of its certificates and its open invites.
@@ -96,7 +98,7 @@ class Members(Database):
         told = {"release": release, "roster": roster, "report": None if report is None else report.canonical().decode()}
         self._change(name, heard_at=moment, **{field: value for field, value in told.items() if value is not None})
 
-    def _change(self, name: SiteId, **values: str | int) -> None:
+    def _change(self, name: SiteId, **values: str | int | None) -> None:
         with self.transaction() as connection:
             done = connection.execute(update(tables.sites).where(tables.sites.c.name == name).values(**values))
             if done.rowcount != 1:

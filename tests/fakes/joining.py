@@ -55,6 +55,12 @@ class Hospital:
         chosen = code or consortium.invite(self.site, now=now)
         return consortium.enrol(self.request(now), now=now, invite_pin=pin(chosen))
 
+    def accept(self, consortium: Consortium, version: int | None = None, now: int = NOW) -> None:
+        """Its agent says that people have accepted a version of the roster; None: the newest."""
+        newest = consortium.store.newest_roster()
+        assert newest is not None
+        consortium.store.heard(self.name, now, roster=version or newest.roster.version)
+
     @property
     def name(self) -> SiteId:
         return SiteId(self.site)

@@ -19,6 +19,7 @@ import tomli_w
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.app import Context, Message, RecordDict
 
+from wardround.client.agent.news import roster_version
 from wardround.client.app import HOME_KEY
 from wardround.client.app import app as hospital_app
 from wardround.client.federation import connect, enrol
@@ -98,7 +99,7 @@ class Agent:
         """One connection, until it breaks, or the node is not known any more."""
         connection, lost = connect(self.hospital.home.path), threading.Event()
         try:
-            welcome = connection.greet(0)
+            welcome = connection.greet(roster_version(self.hospital.home))
             link = Link(connection, node_key(self.hospital.home.path), welcome.node_id)
             threading.Thread(target=self._beat, args=(link, lost), daemon=True).start()
             while not self._over.is_set() and not lost.is_set():
@@ -204,6 +205,7 @@ class Serving:
         assert roster is not None
         for hospital in self.hospitals.values():
             accept_roster(hospital.home, roster, by="Dr. Test")
+            self.consortium.store.heard(hospital.home.site, int(time.time()), roster=roster.roster.version)
 
     def propose(self, study: Study) -> None:
         """The study is proposed, and approved everywhere."""

@@ -103,6 +103,22 @@ def test_a_hospital_is_admitted_by_files_and_revoked(made: Callable[..., Any], t
     assert states == {"oak": ("revoked", "lost laptop"), "elm": ("member", "")}
 
 
+def test_the_list_says_who_has_accepted_which_roster(
+    made: Callable[..., Any], run: Callable[..., tuple[int, str, str]], tmp_path: Path
+) -> None:
+    hospitals = [Hospital(site) for site in ("oak", "elm", "ash")]
+    with Consortium(tmp_path / "wards") as consortium:
+        for hospital in hospitals:
+            hospital.join(consortium, now=clock())
+        hospitals[0].accept(consortium)
+        hospitals[1].accept(consortium, 2)
+        consortium.invite("fir", now=clock())
+    listed = {row["site"]: (row["roster"], row["roster_current"]) for row in made("sites", "list")["sites"]}
+    assert listed == {"oak": (3, True), "elm": (2, False), "ash": (None, False), "fir": (None, False)}
+    out = run("sites", "list")[1]
+    assert [out.count(text) for text in ("3, current", "2, behind", "none yet")] == [1, 1, 1]
+
+
 def test_an_admission_never_replaces_a_file(
     made: Callable[..., Any], run: Callable[..., tuple[int, str, str]], tmp_path: Path
 ) -> None:

@@ -37,6 +37,8 @@ class Stand:
         self.hospitals = {site: Hospital(site) for site in SITES}
         for hospital in self.hospitals.values():
             hospital.join(self.consortium)
+        for hospital in self.hospitals.values():
+            hospital.accept(self.consortium)
         self.consortium.propose(proposed, "Dr. Asks", now=NOW)
 
     def decide(self, site: str, verdict: Any, at: int = NOW) -> None:
@@ -108,8 +110,8 @@ def test_one_run_of_a_study_at_a_time_and_each_has_its_own_name(stand: Stand) ->
     assert code(lambda: orders.stop(stand.consortium.store, first.id, by="Dr. Stops")) == "WR-1923"
     second = stand.start(stand.study.id)
     assert second.id != first.id
-    assert code(lambda: orders.resume(stand.consortium.store, second.id, by="Dr. R")) == "WR-1923"
-    assert orders.resume(stand.consortium.store, first.id, by="Dr. R").state == "waiting"
+    assert code(lambda: orders.resume(stand.consortium, second.id, by="Dr. R")) == "WR-1923"
+    assert orders.resume(stand.consortium, first.id, by="Dr. R").state == "waiting"
     assert orders.find_run(stand.consortium.store, "small-chest").id == second.id
     assert code(lambda: orders.find_run(stand.consortium.store, "nothing")) == "WR-1923"
 
@@ -139,6 +141,74 @@ def test_the_plan_stays_that_of_the_beginning_while_the_roster_grows(stand: Stan
         assert again.roster == plan.roster
         (moved / "runs" / run.id / "plan.json").write_text("{}")
         assert code(lambda: keep_plan(consortium, run)) == "WR-1714"
+
+
+PRIVATE = {"mode": "private", "secure": {"update_rms": 0.01}}
+
+
+@pytest.fixture
+def private(tmp_path: Path) -> Iterator[Stand]:
+    made = Stand(tmp_path / "private", study(aggregation=PRIVATE))
+    for site in SITES:
+        made.decide(site, "approved")
+    yield made
+    made.consortium.close()
+
+
+def rejoined(stand: Stand, site: str) -> None:
+    """A hospital joins again with new keys, and accepts the roster that has them."""
+    stand.hospitals[site] = Hospital(site)
+    stand.hospitals[site].join(stand.consortium, code=stand.consortium.invite(site, now=NOW, again=True))
+    stand.hospitals[site].accept(stand.consortium)
+
+
+def test_a_private_run_needs_its_hospitals_newest_keys_accepted_at_each(private: Stand) -> None:
+    Hospital("island").join(private.consortium)
+    run = private.start()  # the newcomer is no hospital of the study
+    orders.stop(private.consortium.store, run.id, by="Dr. Stops")
+    rejoined(private, "coast")
+    private.hospitals["valley"].accept(private.consortium)
+    for attempt in (private.start, lambda: orders.resume(private.consortium, run.id, by="Dr. R")):
+        with pytest.raises(WardroundError, match=r"version 5 .* north \(accepted version 3\)\. At each") as refused:
+            attempt()
+        assert refused.value.code == "WR-1936"
+        assert "wardround hospital roster accept" in refused.value.fix
+    private.hospitals["north"].accept(private.consortium)
+    assert private.start().state == "waiting"
+
+
+def test_an_open_run_needs_that_each_hospital_has_accepted_a_roster(stand: Stand) -> None:
+    for site in SITES:
+        stand.decide(site, "approved")
+    stand.hospitals["coast"] = Hospital("coast")
+    stand.hospitals["coast"].join(stand.consortium, code=stand.consortium.invite("coast", now=NOW, again=True))
+    with pytest.raises(WardroundError, match=r"WR-1936.*coast \(accepted none\)\."):
+        stand.start()
+    assert stand.start(without=["coast"]).state == "waiting"
+    orders.stop(stand.consortium.store, "small-chest", by="Dr. Stops")
+    stand.hospitals["coast"].accept(stand.consortium)
+    assert stand.start().state == "waiting"  # the others have not accepted its newest key, and need not
+
+
+def test_a_run_goes_on_on_the_newest_roster_that_all_its_hospitals_have_accepted(private: Stand) -> None:
+    run = private.start()
+
+    def version() -> int:
+        roster = keep_plan(private.consortium, run)[1].roster
+        assert roster is not None
+        return roster.roster.version
+
+    assert version() == 3
+    Hospital("island").join(private.consortium)
+    for site in SITES:
+        assert version() == 3
+        private.hospitals[site].accept(private.consortium)
+    assert version() == 4
+    rejoined(private, "coast")
+    assert version() == 4  # they have accepted different keys
+    for site in ("north", "valley"):
+        private.hospitals[site].accept(private.consortium)
+    assert version() == 5
 
 
 def test_losses_are_what_the_history_says(tmp_path: Path) -> None:

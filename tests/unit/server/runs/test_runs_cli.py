@@ -38,6 +38,8 @@ def folder(tmp_path: Path) -> Path:
         hospitals = {site: Hospital(site) for site in SITES}
         for hospital in hospitals.values():
             hospital.join(consortium)
+        for hospital in hospitals.values():
+            hospital.accept(consortium)
         consortium.propose(study, "Dr. Asks", now=NOW)
         for site, hospital in hospitals.items():
             decision = Decision(
