@@ -26,6 +26,7 @@ from wardround.server.gateway.presence import Presence, read_state
 from wardround.server.gateway.quotas import Quotas
 from wardround.server.gateway.tls import Trust
 from wardround.server.gateway.tunnel import Tunnel
+from wardround.server.gateway.turnstile import Limits, Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -49,6 +50,12 @@ _ANNOUNCEMENT: Final = 16 << 20
 _WORKERS: Final = 8
 _STOP_SECONDS: Final = 2.0
 _MOST_CALLS: Final = 4096
+
+REQUESTS: Final = Limits(width=32, each=8, most=64, patience=1.0)
+"""How many small requests are read at a time: a body is small only once it is there."""
+
+TRANSFERS: Final = Limits(width=5, each=4, most=64, patience=5.0)
+"""How many objects of messages and replies are on their way at a time, Flower's pieces of at most 5 MiB."""
 
 
 class Hooks(Protocol):
@@ -89,6 +96,7 @@ class Gateway:
         self._blocking = ThreadPoolExecutor(_WORKERS, "gateway")
         self._nodes, self._hub, self._presence = Nodes(superlink, store), Hub(alive), Presence(store, clock)
         self._tunnel = Tunnel(superlink, self._nodes, hooks.replied, self._blocking)
+        self._transfers = Turnstile(TRANSFERS, time.monotonic)
         self._federation = Federation(
             consortium=consortium,
             superlink=superlink,
@@ -98,12 +106,12 @@ class Gateway:
             clock=clock,
             blocking=self._blocking,
         )
-        quotas = Quotas(self._settings, time.monotonic)
-        deadline = self._settings.deadline_seconds
         self._guard = Guard(
             callers=Callers(store, clock),
-            quotas=quotas,
-            deadline=deadline,
+            quotas=Quotas(self._settings, time.monotonic),
+            deadline=self._settings.deadline_seconds,
+            entering=self._settings.streams,
+            requests=Turnstile(REQUESTS, time.monotonic),
             blocking=self._blocking,
             heard=self._presence.heard,
         )
@@ -142,6 +150,12 @@ class Gateway:
         sites = [site for site in map(self._nodes.site, nodes) if site is not None]
         for site in sites:
             self._later(partial(self._hub.wake, site))
+
+    def taken(self, node: int) -> None:
+        """A reply of a node was fetched from the SuperLink, or is waited for no more; any thread may call."""
+        site = self._nodes.site(node)
+        if site is not None:
+            self._later(partial(self._tunnel.taken, site))
 
     def announce(self, kind: EventKind) -> None:
         """Tell all agents; any thread may call."""
@@ -225,8 +239,11 @@ class Gateway:
 
     def _handlers(self) -> dict[str, grpc.RpcMethodHandler]:
         largest = {"PushObject": self._settings.max_message_mb << 20, "PushMessages": _ANNOUNCEMENT}
+        large = dict.fromkeys(("PullObject", "PushObject"), self._transfers)
         fleet = {
-            FLEET_PREFIX + name: self._guard.member(partial(self._fleet, name), largest.get(name, _SMALL))
+            FLEET_PREFIX + name: self._guard.member(
+                partial(self._fleet, name), largest.get(name, _SMALL), large.get(name)
+            )
             for name in FLEET_CALLS
         }
         health = self._guard.member(self._health, _SMALL)
@@ -254,6 +271,7 @@ class Gateway:
             ("grpc.max_send_message_length", -1),
             ("grpc.max_metadata_size", 16 << 10),
             ("grpc.max_concurrent_streams", 2 * self._settings.streams),
+            ("grpc.http2.bdp_probe", 0),  # it would widen what is held of bodies that nobody reads yet
             ("grpc.so_reuseport", 0),
             ("grpc.server_handshake_timeout_ms", 20_000),
             ("grpc.max_connection_idle_ms", 600_000),

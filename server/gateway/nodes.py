@@ -61,6 +61,13 @@ class Nodes:
                 self._known[site] = known = (public_key, node)
             return known[1]
 
+    def known(self, site: SiteId, public_key: bytes) -> int | None:
+        """As :meth:`of`, without waiting for anything; None: it has to be asked for."""
+        known = self._known.get(site)
+        if self._superlink.incarnation != self._incarnation or known is None or known[0] != public_key:
+            return None
+        return known[1]
+
     def all(self) -> dict[SiteId, int]:
         """Every member's node id.
 

@@ -64,28 +64,34 @@ class Quotas:
         self._uses: dict[str, _Use] = {}
 
     @contextmanager
-    def use(self, name: str, size: int) -> Iterator[None]:
-        """Count a call from its begin to its end.
+    def use(self, name: str) -> Iterator[None]:
+        """Count a call from its headers to its end; its body may not have come yet.
 
         Args:
             name: Of the caller.
-            size: Of its request, bytes.
 
         Raises:
-            WardroundError: WR-1910, too many calls, bytes or open calls.
+            WardroundError: WR-1910, too many calls, or open calls.
         """
         use, now = self._of(name), self._clock()
         if use.open >= self._settings.streams:
             raise WardroundError("WR-1910", f"{use.open} calls are open at the same time.")
         if not use.calls.take(1, now):
             raise WardroundError("WR-1910", f"More than {self._settings.calls_per_second:g} calls a second.")
-        if not use.sent.take(size, now):
-            raise WardroundError("WR-1910", f"More than {self._settings.megabytes_per_minute:g} MB a minute.")
         use.open += 1
         try:
             yield
         finally:
             use.open -= 1
+
+    def take(self, name: str, size: int) -> None:
+        """Count the bytes of a request.
+
+        Raises:
+            WardroundError: WR-1910, too many.
+        """
+        if not self._of(name).sent.take(size, self._clock()):
+            raise WardroundError("WR-1910", f"More than {self._settings.megabytes_per_minute:g} MB a minute.")
 
     def _of(self, name: str) -> _Use:
         use = self._uses.pop(name, None) or self._new()

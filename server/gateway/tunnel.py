@@ -8,7 +8,7 @@ that replies answer messages which that node was given, and that objects belong 
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, field
+import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
 
@@ -26,6 +26,8 @@ from wardround.server.flower import (
     read_offered,
     read_stored,
 )
+from wardround.server.gateway.held import Held
+from wardround.server.gateway.turnstile import Limits, Turnstile
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,77 +38,25 @@ if TYPE_CHECKING:
     from wardround.server.gateway.callers import Member
     from wardround.server.gateway.calls import Metadata
     from wardround.server.gateway.nodes import Nodes, SuperLinkLike
+    from wardround.server.gateway.turnstile import Pass
 
 MOST_OBJECTS: Final = 65_536
 """Objects of one reply."""
 
-MOST_MESSAGES: Final = 256
-"""Messages and pushes of one node that are remembered, the newest ones."""
+REPLIES: Final = Limits(width=4, each=2, most=4096, patience=5.0)
+"""How many replies lie at the SuperLink at a time, or are on their way to it."""
+
+FETCHED_SECONDS: Final = 60.0
+"""For how long a reply counts that is whole and was not fetched: its run works on another one, or has ended."""
+
+HELD_SECONDS: Final = 120.0
+"""For how long the announcement of a reply is held back at most: the SuperLink takes its time stamp for 300 seconds."""
 
 _SECONDS: Final = 60.0
 """A call to the SuperLink on loopback."""
 
 _CODE: Final = grpc.StatusCode
 _OVER: Final = "WR-1923"
-
-
-@dataclass(slots=True)
-class _Held:
-    """What one node was given and has announced at this SuperLink.
-
-    Attributes:
-        offered: Ids of all objects of each message that it was given.
-        open: Of each message that it has not answered or confirmed: its run, and the SuperLink's answer with it.
-        expected: Of each push that is not whole: the message it answers, and the objects that are missing.
-    """
-
-    offered: dict[str, frozenset[str]] = field(default_factory=dict)
-    open: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    expected: dict[str, tuple[str, set[str]]] = field(default_factory=dict)
-
-    def offer(self, kept: frozenset[str], answer: bytes) -> bytes:
-        """The answer to PullMessages for a node that has ``kept`` messages: the SuperLink's, or an earlier one again.
-
-        Where the SuperLink has nothing new, a message that the node never confirmed is given again: the answer, or the
-        agent, was lost. A new message of a run ends the earlier ones of that run: nobody waits for their replies.
-        """
-        found = read_offered(answer)
-        if found is None:
-            return next((earlier for name, (_, earlier) in self.open.items() if name not in kept), answer)
-        message, run, objects = found
-        self.open = {name: entry for name, entry in self.open.items() if entry[0] != run}
-        self.offered[message], self.open[message] = objects, (run, answer)
-        self.trim()
-        return answer
-
-    def expects(self, session: str, part: str) -> bool:
-        """Whether an object is missing in a push."""
-        return session in self.expected and part in self.expected[session][1]
-
-    def stored(self, session: str, part: str) -> bool:
-        """An object of a push is there; whether the push has become whole by it."""
-        if session in self.expected:
-            self.expected[session][1].discard(part)
-        return self.whole(session)
-
-    def whole(self, session: str) -> bool:
-        """Whether a push has become whole; then it is closed."""
-        if session not in self.expected or self.expected[session][1]:
-            return False
-        answered, _ = self.expected.pop(session)
-        self.open.pop(answered, None)
-        return True
-
-    def forget(self, part: str) -> None:
-        """Give up the open messages that have an object, because their run is over."""
-        for name in [name for name in self.open if part in self.offered.get(name, ())]:
-            del self.open[name]
-
-    def trim(self) -> None:
-        """Forget what is older than the newest :data:`MOST_MESSAGES`."""
-        for entries in (self.offered, self.open, self.expected):
-            while len(entries) > MOST_MESSAGES:
-                entries.pop(next(iter(entries)))
 
 
 class Tunnel:
@@ -129,7 +79,9 @@ class Tunnel:
         self._superlink, self._nodes, self._whole, self._blocking = superlink, nodes, whole, blocking
         self._incarnation = ""
         self._channel: grpc.aio.Channel | None = None
-        self._held: dict[int, _Held] = {}
+        self._held: dict[int, Held] = {}
+        self._replies = Turnstile(REPLIES, time.monotonic)
+        self._arriving: dict[SiteId, Pass] = {}
 
     async def call(self, name: str, caller: Member, body: bytes, metadata: Metadata) -> bytes:
         """Pass one of :data:`wardround.server.flower.FLEET_CALLS` on and give the SuperLink's answer.
@@ -145,12 +97,46 @@ class Tunnel:
             asked = read_fleet_call(name, body)
         except ValueError:
             raise WardroundError("WR-1902", f"The request of {name} is malformed.") from None
-        loop = asyncio.get_running_loop()
-        node = await loop.run_in_executor(self._blocking, self._nodes.of, caller.site, caller.node_key)
+        if name == "PushMessages":
+            await self._announced(caller.site)
+        try:
+            return await self._called(name, caller, asked, body, metadata)
+        except BaseException:
+            if name == "PushMessages":
+                self.taken(caller.site)
+            raise
+
+    def taken(self, site: SiteId) -> None:
+        """The reply of a site is fetched, or will not be: the next one may come."""
+        entered = self._arriving.pop(site, None)
+        if entered is not None:
+            self._replies.leave(entered)
+
+    async def _announced(self, site: SiteId) -> None:
+        """Hold the announcement of a reply back until there is room for its objects at the SuperLink."""
+        self.taken(site)  # one that it has begun before is over
+        try:
+            async with asyncio.timeout(HELD_SECONDS):
+                entered = await self._replies.enter(site)
+        except TimeoutError:
+            entered = self._replies.let_in(site)
+        self.taken(site)
+        self._arriving[site] = entered
+
+    def _moved(self, site: SiteId, patience: float | None = None) -> None:
+        entered = self._arriving.get(site)
+        if entered is not None:
+            self._replies.move(entered, patience)
+
+    async def _called(self, name: str, caller: Member, asked: FleetCall, body: bytes, metadata: Metadata) -> bytes:
+        node = self._nodes.known(caller.site, caller.node_key)
+        if node is None:
+            loop = asyncio.get_running_loop()
+            node = await loop.run_in_executor(self._blocking, self._nodes.of, caller.site, caller.node_key)
         if asked.node != node:
             raise WardroundError("WR-1909", "The call is in the name of another site's node.")
         self._renew()
-        held = self._held.setdefault(node, _Held())
+        held = self._held.setdefault(node, Held())
         _check(name, asked, held)
         try:
             answer = await self._pass_on(name, body, metadata)
@@ -159,9 +145,15 @@ class Tunnel:
                 held.forget(asked.object)
             raise
         if name == "PullMessages":
-            return held.offer(asked.held, answer)
+            found = read_offered(answer)
+            if found is not None:
+                self.taken(caller.site)
+            return held.offer(asked.held, answer, found)
         if _note(name, asked, held, answer):
+            self._moved(caller.site, FETCHED_SECONDS)
             self._whole(caller.site, node)
+        elif name == "PushObject":
+            self._moved(caller.site)
         return answer
 
     async def close(self) -> None:
@@ -174,6 +166,8 @@ class Tunnel:
         if self._superlink.incarnation == self._incarnation and self._channel is not None:
             return
         self._incarnation, self._held = self._superlink.incarnation, {}
+        for site in tuple(self._arriving):
+            self.taken(site)
         options = [
             ("grpc.enable_http_proxy", 0),
             ("grpc.max_receive_message_length", -1),
@@ -194,7 +188,7 @@ class Tunnel:
         return answer
 
 
-def _note(name: str, asked: FleetCall, held: _Held, answer: bytes) -> bool:
+def _note(name: str, asked: FleetCall, held: Held, answer: bytes) -> bool:
     """Remember what an answer gives the node a right to; whether a reply has become whole."""
     if name == "ConfirmMessageReceived":
         held.open.pop(asked.object, None)
@@ -218,7 +212,7 @@ def _check_time(stamp: str | bytes | None) -> None:
         raise WardroundError("WR-1909", "The call has no time, or one without a zone.")
 
 
-def _check(name: str, asked: FleetCall, held: _Held) -> None:
+def _check(name: str, asked: FleetCall, held: Held) -> None:
     if name == "PushMessages":
         if len(asked.objects) > MOST_OBJECTS:
             raise WardroundError("WR-1910", f"A reply has {len(asked.objects)} objects; {MOST_OBJECTS} are allowed.")

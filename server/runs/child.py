@@ -29,6 +29,7 @@ from wardround.server.runs.talk import (
     Pushed,
     Ready,
     RoundCommitted,
+    Taken,
 )
 from wardround.server.surroundings import Surroundings
 
@@ -59,7 +60,7 @@ class Run:
         self._bell = threading.Condition()
         self._round = 0
         self._writing = threading.Lock()
-        self.grid = _Grid(order.address, order.root.encode(), order.token, self._pushed)
+        self.grid = _Grid(order.address, order.root.encode(), order.token, self._pushed, taken=self._taken)
         self.grid.surroundings = Surroundings(
             sites=order.sites,
             silent=self.silent,
@@ -138,6 +139,9 @@ class Run:
 
     def _pushed(self, nodes: Sequence[int]) -> None:
         self._say(Pushed(nodes=tuple(nodes)))
+
+    def _taken(self, node: int) -> None:
+        self._say(Taken(node=node))
 
     def _say(self, what: FromChild) -> None:
         with self._writing:

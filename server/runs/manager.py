@@ -18,7 +18,7 @@ from wardround.server.flower import bundle
 from wardround.server.runs.hearing import Hearing
 from wardround.server.runs.plan import had_losses, keep_plan
 from wardround.server.runs.process import RunProcess
-from wardround.server.runs.talk import Ended, Failed, Gathering, Opened, Order, Pushed, Ready, RoundCommitted
+from wardround.server.runs.talk import Ended, Failed, Gathering, Opened, Order, Pushed, Ready, RoundCommitted, Taken
 from wardround.server.runs.words import Counters, committed_words, gathering_words, opened_words
 from wardround.server.store.rows import OPEN_RUNS
 
@@ -52,6 +52,9 @@ class GatewayLike(Protocol):
 
     def wake(self, nodes: Iterable[int]) -> None:
         """Tell the agents of these nodes that messages wait."""
+
+    def taken(self, node: int) -> None:
+        """A node's reply has left the SuperLink."""
 
     def nodes(self) -> dict[SiteId, int]:
         """Node id of every member."""
@@ -212,9 +215,11 @@ class RunManager:
 
     def _hear(self, run: StudyRunId, said: FromChild) -> None:
         """In the thread of a process's reader."""
-        if isinstance(said, Pushed):
-            if self._gateway is not None:
+        if isinstance(said, Pushed | Taken) and self._gateway is not None:
+            if isinstance(said, Pushed):
                 self._gateway.wake(said.nodes)
+            else:
+                self._gateway.taken(said.node)
             return
         self._said.put((run, said))
         self.news.set()

@@ -81,6 +81,13 @@ class Pushed(_Line):
     nodes: tuple[int, ...]
 
 
+class Taken(_Line):
+    """The reply of a node was fetched from the SuperLink, or is waited for no more."""
+
+    kind: Literal["taken"] = "taken"
+    node: int
+
+
 class Opened(_Line):
     """A round, or the validation after the last one, begins or is tried again."""
 
@@ -136,7 +143,7 @@ class Failed(_Line):
 
 
 ToChild = Replied | Changed
-FromChild = Ready | Pushed | Opened | Gathering | RoundCommitted | Ended | Failed
+FromChild = Ready | Pushed | Taken | Opened | Gathering | RoundCommitted | Ended | Failed
 
 TO_CHILD: Final[TypeAdapter[ToChild]] = TypeAdapter(Annotated[ToChild, Field(discriminator="kind")])
 FROM_CHILD: Final[TypeAdapter[FromChild]] = TypeAdapter(Annotated[FromChild, Field(discriminator="kind")])

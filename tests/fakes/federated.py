@@ -126,7 +126,8 @@ class Federated:
         self.superlink.start_run(bundle())
         task = self.superlink.acquire()
         assert task is not None
-        grid = RuntimeGrid(self.superlink.address, self.superlink.root, task[1], self.gateway.wake, patience)
+        place, gateway = (self.superlink.address, self.superlink.root), self.gateway
+        grid = RuntimeGrid(*place, task[1], gateway.wake, patience, taken=gateway.taken)
         grid.begin()
         self.replies.grid = grid
         return grid

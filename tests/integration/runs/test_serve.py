@@ -207,7 +207,8 @@ def test_a_run_is_stopped_and_gone_on_with(stand: Serving, tmp_path: Path) -> No
     held.wait(180)
     wait_for(lambda: not stand.children("wardround.server.runs.child"), 60)
     row = stand.run(run.id)
-    assert (row.state, row.committed) == ("stopped", 1)
+    assert row.state == "stopped"
+    assert row.committed in {1, 2}  # the round in which it is stopped may come to its end
     with pytest.raises(WardroundError) as over:
         orders.stop(stand.consortium.store, run.id, by="Dr. Test")
     assert over.value.code == "WR-1923"

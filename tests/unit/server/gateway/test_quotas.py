@@ -18,7 +18,8 @@ class Clock:
 
 def used(quotas: Quotas, name: str, size: int = 0) -> bool:
     try:
-        with quotas.use(name, size):
+        with quotas.use(name):
+            quotas.take(name, size)
             return True
     except WardroundError as error:
         return error.code != "WR-1910"
@@ -53,7 +54,7 @@ def test_the_largest_message_fits_into_every_quota() -> None:
 
 def test_open_calls() -> None:
     quotas = Quotas(GatewaySettings(streams=2), Clock())
-    with quotas.use("north", 0), quotas.use("north", 0):
+    with quotas.use("north"), quotas.use("north"):
         assert not used(quotas, "north")
         assert used(quotas, "south")
     assert used(quotas, "north")
@@ -62,7 +63,7 @@ def test_open_calls() -> None:
 def test_a_call_that_fails_is_not_open_any_more() -> None:
     quotas = Quotas(GatewaySettings(streams=2), Clock())
     for _ in range(5):
-        with pytest.raises(RuntimeError), quotas.use("north", 0):
+        with pytest.raises(RuntimeError), quotas.use("north"):
             raise RuntimeError
     assert used(quotas, "north")
 
@@ -70,7 +71,7 @@ def test_a_call_that_fails_is_not_open_any_more() -> None:
 def test_callers_are_forgotten_oldest_first_and_never_with_a_call_open() -> None:
     quotas = Quotas(GatewaySettings(calls_per_second=0.1, streams=2), Clock())
     assert [used(quotas, "idle") for _ in range(2)] == [True, False]
-    with quotas.use("open", 0):
+    with quotas.use("open"):
         for number in range(MOST_CALLERS):
             assert used(quotas, f"invite {number}")
         assert used(quotas, "idle")  # it begins anew
