@@ -39,6 +39,7 @@ class Coordinator(OpenRun):
             patients={site: description.patients for site, description in described.items()},
             total=self._total(samples),
             outside=dict.fromkeys(self._plan.without, WITHOUT),
+            shelf=self._shelf(),
         )
         while not engine.finished:
             self._round(engine)

@@ -12,6 +12,7 @@ from wardround.common.wire.vectors import unpack_vector
 from wardround.server.exchange import ask, expect
 from wardround.server.open_records import NoRecords, OpenRecords
 from wardround.server.rounds.committed import Committed
+from wardround.server.rounds.shelf import Shelf
 from wardround.server.start import Start
 from wardround.server.surroundings import surroundings_of
 
@@ -79,6 +80,11 @@ class OpenRun:
     def _committed(self) -> Committed:
         """The initial model, or what an interrupted run had reached."""
         return self._records.committed() or Committed(self._plan.study, self.start.vector)
+
+    def _shelf(self) -> Shelf:
+        """Where updates wait for their turn in the sum."""
+        self._plan.out.mkdir(parents=True, exist_ok=True)
+        return Shelf(self._plan.out)
 
     def _open(self, number: int) -> None:
         """Round ``number`` begins when enough sites are heard."""

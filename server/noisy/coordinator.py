@@ -29,7 +29,7 @@ class NoisyCoordinator(OpenRun):
         if before is None:
             self._prepare(fields)
         committed = before or self._committed()
-        engine = NoisyEngine(self._plan.study, committed, dict.fromkeys(self._plan.without, WITHOUT))
+        engine = NoisyEngine(self._plan.study, committed, dict.fromkeys(self._plan.without, WITHOUT), self._shelf())
         while not committed.finished:
             self._round(engine)
             self._keep(committed)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from wardround.common.vector import Vector
     from wardround.common.wire.noisy import TrainedNoisy
     from wardround.server.rounds.committed import Committed
+    from wardround.server.rounds.shelf import Shelf
 
 
 class NoisyEngine:
@@ -29,16 +30,24 @@ class NoisyEngine:
         study: The plan; open, with a promise to patients.
         committed: The global model with what was committed to it; changed in place from round to round.
         outside: Sites that do not take part, with the reason; noted with every round.
+        shelf: Where updates wait for their turn in the sum; None: in memory.
     """
 
-    def __init__(self, study: Study, committed: Committed, outside: Mapping[SiteId, str] | None = None) -> None:
+    def __init__(
+        self,
+        study: Study,
+        committed: Committed,
+        outside: Mapping[SiteId, str] | None = None,
+        shelf: Shelf | None = None,
+    ) -> None:
         self._study = study
         self.committed = committed
         self._outside = dict(outside or {})
+        self._shelf = shelf
         self._begin()
 
     def _begin(self) -> None:
-        self._total = WeightedTotal(sorted(self._study.site_ids), self.committed.model.size)
+        self._total = WeightedTotal(sorted(self._study.site_ids), self.committed.model.size, self._shelf)
         self._sites: list[SiteId] = []
         self._losses: dict[SiteId, int] = {}
         self._dropped: dict[SiteId, str] = {}

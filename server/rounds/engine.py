@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from wardround.common.vector import Layout, Vector
     from wardround.common.wire.base import RunContext
     from wardround.server.rounds.committed import Committed
+    from wardround.server.rounds.shelf import Shelf
     from wardround.server.rounds.state import Chosen, History
 
 
@@ -40,6 +41,7 @@ class RoundEngine:
         patients: Training patients of every site of the cohort.
         total: Samples that the whole run may consume, over all sites and rounds.
         outside: Sites of the study outside the cohort, with the reason; noted with every round.
+        shelf: Where updates wait for their turn in the sum; None: in memory.
 
     Raises:
         WardroundError: WR-1308, a round would have fewer sites than the study asks for.
@@ -56,6 +58,7 @@ class RoundEngine:
         patients: Mapping[SiteId, int],
         total: int,
         outside: Mapping[SiteId, str] | None = None,
+        shelf: Shelf | None = None,
     ) -> None:
         self._study = study
         self._context = context
@@ -67,6 +70,7 @@ class RoundEngine:
         self._refuse_empty_rounds()
         self._committed = committed
         self._open: OpenRound | None = None
+        self._shelf = shelf
 
     def _refuse_empty_rounds(self) -> None:
         """Refuse before any training what could only fail in some round."""
@@ -108,7 +112,7 @@ class RoundEngine:
             raise RuntimeError("no round can be opened now")
         number = self._committed.next_round
         instructions = {site: work for site in self._order if (work := self._instruction(site, number)) is not None}
-        self._open = OpenRound(number, instructions, self._layout.size)
+        self._open = OpenRound(number, instructions, self._layout.size, self._shelf)
         return instructions
 
     def _instruction(self, site: SiteId, number: RoundNumber) -> Train | None:
@@ -196,10 +200,10 @@ class RoundEngine:
 class OpenRound:
     """The answers of a round that is not committed yet."""
 
-    def __init__(self, number: RoundNumber, asked: Mapping[SiteId, Train], size: int) -> None:
+    def __init__(self, number: RoundNumber, asked: Mapping[SiteId, Train], size: int, shelf: Shelf | None) -> None:
         self.number = number
         self.asked = asked
-        self.total = WeightedTotal(tuple(asked), size)
+        self.total = WeightedTotal(tuple(asked), size, shelf)
         self.replies: dict[SiteId, Trained] = {}
         self.dropped: dict[SiteId, str] = {}
 

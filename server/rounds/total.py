@@ -1,7 +1,7 @@
 """The weighted sum of the sites' updates: in place, in blocks, in a fixed order of sites.
 
 The order makes the sum the same bit for bit whichever reply arrives first. Memory is one vector and
-one block, plus replies that wait for their turn.
+one block; replies that wait for their turn lie on a shelf.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+
+from wardround.server.rounds.shelf import Shelf
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,33 +31,47 @@ class WeightedTotal:
     Args:
         order: Every site that may answer, in the order in which their updates are added.
         size: Number of values P in an update.
+        shelf: Where updates wait for their turn; None: in memory.
     """
 
-    def __init__(self, order: Sequence[SiteId], size: int) -> None:
+    def __init__(self, order: Sequence[SiteId], size: int, shelf: Shelf | None = None) -> None:
         self._order = tuple(order)
         self._turn = 0
-        self._waiting: dict[SiteId, tuple[Vector, float] | None] = {}
+        self._waiting: dict[SiteId, float | None] = {}
+        self._shelf = Shelf() if shelf is None else shelf
+        self._shelf.clear()
         self._block = np.empty(min(BLOCK, size), dtype=np.float32)
         self.vector: Vector = np.zeros(size, dtype=np.float32)
         self.weight = 0.0
 
     def add(self, site: SiteId, update: Vector, weight: float) -> None:
         """Add a site's update of shape ``[P]`` when its turn has come, else keep it until then."""
-        self._put(site, (update, weight))
+        self._check(site)
+        if site == self._order[self._turn]:
+            self._turn += 1
+            self._accumulate(update, weight)
+        else:
+            self._shelf.put(site, update)
+            self._waiting[site] = weight
+        self._go_on()
 
     def skip(self, site: SiteId) -> None:
         """The site will not answer."""
-        self._put(site, None)
+        self._check(site)
+        self._waiting[site] = None
+        self._go_on()
 
-    def _put(self, site: SiteId, entry: tuple[Vector, float] | None) -> None:
+    def _check(self, site: SiteId) -> None:
         if site in self._waiting or site not in self._order[self._turn :]:
             raise ValueError("a site answers once, and only if it was asked")
-        self._waiting[site] = entry
+
+    def _go_on(self) -> None:
         while self._turn < len(self._order) and self._order[self._turn] in self._waiting:
-            due = self._waiting.pop(self._order[self._turn])
+            site = self._order[self._turn]
+            weight = self._waiting.pop(site)
             self._turn += 1
-            if due is not None:
-                self._accumulate(*due)
+            if weight is not None:
+                self._accumulate(self._shelf.take(site), weight)
 
     def _accumulate(self, update: Vector, weight: float) -> None:
         factor = np.float32(weight)

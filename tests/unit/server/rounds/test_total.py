@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import itertools
+import tracemalloc
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
 from wardround.common.ids import SiteId
+from wardround.server.rounds.shelf import Shelf
 from wardround.server.rounds.total import BLOCK, WeightedTotal, all_within
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SITES = tuple(map(SiteId, ("a", "b", "c", "d")))
 
@@ -40,6 +46,45 @@ def test_every_order_of_arrival_gives_the_same_bits() -> None:
                 total.add(site, given[site], 1 + SITES.index(site) / 3)
         found.add(total.vector.tobytes())
     assert len(found) == 1
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2, 3), (3, 2, 1, 0), (3, 0, 2, 1), (2, 3, 1, 0)])
+def test_what_waits_on_disk_gives_the_same_bits(tmp_path: Path, order: tuple[int, ...]) -> None:
+    given, expected, shelf = updates(100), WeightedTotal(SITES, 100), Shelf(tmp_path)
+    for site, update in given.items():
+        expected.add(site, update, 0.3)
+    for _ in range(2):  # a round that ended half way leaves nothing behind
+        WeightedTotal(SITES, 100, shelf).add(SITES[3], given[SITES[0]], 1)
+        total = WeightedTotal(SITES, 100, shelf)
+        for place in order:
+            total.add(SITES[place], given[SITES[place]], 0.3)
+        assert total.vector.tobytes() == expected.vector.tobytes()
+    assert list(tmp_path.iterdir()) == []  # the file has no name
+
+
+def test_memory_does_not_grow_with_what_waits(tmp_path: Path) -> None:
+    sites, size = tuple(SiteId(f"site-{number:02d}") for number in range(40)), 100_000
+
+    def peak(shelf: Shelf) -> int:
+        tracemalloc.start()
+        total = WeightedTotal(sites, size, shelf)
+        for site in reversed(sites):
+            total.add(site, np.ones(size, dtype=np.float32), 1)
+        assert total.weight == 40
+        found = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return found
+
+    assert peak(Shelf(tmp_path)) < 8 * 4 * size
+    assert peak(Shelf()) > 30 * 4 * size  # the control: without a file all of them are in memory
+
+
+def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
+    shelf, given = Shelf(tmp_path / "missing"), updates(100)
+    for site in SITES:
+        shelf.put(site, given[site])
+    for site in reversed(SITES):
+        np.testing.assert_array_equal(shelf.take(site), given[site])
 
 
 def test_another_order_of_summation_would_differ() -> None:
