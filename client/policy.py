@@ -41,7 +41,8 @@ class Policy(BaseModel):
         colluding: Fewest sites that a study must assume to collude with the coordinator; None is
             ``floor((n - 1) / 3)`` for n sites.
         min_sites: Fewest sites in the cohort of a secure sum.
-        runs_per_study: Study runs of one approved study that this site takes part in. With differential privacy each
+        runs_per_study: Study runs of one approved study that this site takes part in. A private run from which nothing
+            of this site had left counts no more once another one begins. With differential privacy each
             costs the study's whole epsilon; in private mode a second run starts from the same initial
             model, and with one site fewer the two first sums would differ by that site's update; in open mode
             an approval would otherwise be one of any number of rounds. More than 1 accepts that for convenience.

@@ -75,11 +75,17 @@ class Spending:
     def _check_runs(self) -> None:
         """Each run of a study costs its patients the study's epsilon: policy says how many there may be.
 
+        A run that was settled before anything was trained in it cost nothing, and nothing is trained in it any more.
+
         Raises:
             WardroundError: WR-1712.
         """
         home = self.hospital.home
-        runs = {run: kept for run, kept in home.ledger.state().runs.items() if kept.reserved.study == self.study.id}
+        runs = {
+            run: kept
+            for run, kept in home.ledger.state().runs.items()
+            if kept.reserved.study == self.study.id and (kept.computations or not kept.settled)
+        }
         home.policy.check_run(self.question.run, runs.keys() - {validations_of(run) for run in runs})
 
     def check_newest(self, number: int) -> None:

@@ -17,9 +17,9 @@ from wardround.client.identity import accepted_roster, site_key
 from wardround.client.secagg import journal
 from wardround.client.secagg.contribution import Contribution
 from wardround.client.secagg.masking import MaskSum
-from wardround.client.secagg.runs import erase_run, joining, run_files
+from wardround.client.secagg.runs import erase_run, joining, make_room, run_files
 from wardround.client.secagg.terms import check_folds, check_policy, check_private, check_session, terms
-from wardround.client.spending import Spending
+from wardround.client.spending import Spending, settle_run
 from wardround.client.train.preflight import check_gradients
 from wardround.common.errors import WardroundError
 from wardround.common.rounds.encodings import encoding_of
@@ -63,6 +63,9 @@ class PrivateRounds:
         self._hospital.check_weights(study)
         if study.privacy is not None:
             check_gradients(study, self._hospital.device)
+        for given_up in make_room(self._home, question.study, question.run, self._random):
+            settle_run(self._home, given_up)
+            journal.note(self._home, given_up, "given up", words=f"Nothing had left; run {question.run} begins.")
         Spending(self._hospital, study, question).reserve()
         with joining(self._home, question.study, question.run, self._random) as files:
             content = self._site(files, question, study).advertise(question.content)

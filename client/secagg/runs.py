@@ -1,7 +1,8 @@
 """Which private study runs a site has joined, and where their records lie.
 
 ``secagg/<run>.sqlite`` holds a run's records, ``secagg/studies/<study>.sqlite`` the names of all runs of a
-study that the site ever joined: a second run starts from the same model, so policy limits them.
+study that the site ever joined: a second run starts from the same model, so policy limits them. A run does not count
+when this site has left it for good before any masked update left: no sum, of whatever sites, can have this site in it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from wardround.client.secagg.optimizer_state import erase_states
 from wardround.client.secagg.store import RecordStore, SiteFiles
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyRunId
+from wardround.common.secagg.site_records import LEAVING, MODEL
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
 
 FOLDER: Final = "secagg"
 _RUN: Final = "run/"
+_COUNTS: Final = b"\x01"
+_GIVEN_UP: Final = b"\x00"
 
 
 @contextmanager
@@ -58,7 +62,7 @@ def joining(home: Home, study: StudyId, run: StudyRunId, random: RandomSource) -
     path, subject = _path(home, run), _subject(study, run)
     with _studies(home, study) as records:
         joined = _joined(records)
-        home.policy.check_run(run, joined)
+        home.policy.check_run(run, _counting(records))
         fresh = run not in joined and not path.exists()
         if fresh:
             SiteFiles.create(path, home.site, subject)
@@ -70,7 +74,45 @@ def joining(home: Home, study: StudyId, run: StudyRunId, random: RandomSource) -
                 path.unlink()
             raise
         if run not in joined:
-            records.commit({_RUN + run: b"\x01"})
+            records.commit({_RUN + run: _COUNTS})
+
+
+def make_room(home: Home, study: StudyId, run: StudyRunId, random: RandomSource) -> tuple[StudyRunId, ...]:
+    """Give up earlier runs of a study that never sent anything, where the policy has no room for a new one.
+
+    The site leaves them for good, durably, and only then do they count no more. A run with a masked update outside
+    counts for ever: the other sites can open a sum with it without asking this one. So does one whose training the
+    privacy ledger has paid for, and one whose records cannot be read.
+
+    Returns:
+        The runs that were given up now; what the ledger reserved for them is the caller's to free.
+
+    Raises:
+        WardroundError: WR-1714, the list of runs cannot be used.
+    """
+    with _studies(home, study) as records:
+        counting = _counting(records)
+        if run in _joined(records) or len(counting) < home.policy.runs_per_study:
+            return ()
+        given_up = tuple(sorted(other for other in counting if _leave_unused(home, study, other, random)))
+        records.commit({_RUN + other: _GIVEN_UP for other in given_up})
+        return given_up
+
+
+def _leave_unused(home: Home, study: StudyId, run: StudyRunId, random: RandomSource) -> bool:
+    """Leave a run for good if nothing of it has left; whether that is so."""
+    paid = home.ledger.state().runs.get(run) if home.ledger.exists else None
+    if paid is not None and paid.computations:
+        return False
+    try:
+        with SiteFiles(_path(home, run), home.site, _subject(study, run), random) as files:
+            if files.names(MODEL):
+                return False
+            files.commit(LEAVING)
+            erase_run(files)
+    except WardroundError:
+        return False
+    return True
 
 
 def erase_run(files: SiteFiles) -> None:
@@ -105,6 +147,11 @@ def joined_runs(home: Home, study: StudyId) -> frozenset[StudyRunId]:
 
 def _joined(records: RecordStore) -> frozenset[StudyRunId]:
     return frozenset(StudyRunId(name.removeprefix(_RUN)) for name in records.names(_RUN))
+
+
+def _counting(records: RecordStore) -> frozenset[StudyRunId]:
+    """Those that policy counts."""
+    return frozenset(run for run in _joined(records) if records.get(_RUN + run) != _GIVEN_UP)
 
 
 def _subject(study: StudyId, run: StudyRunId) -> str:

@@ -14,7 +14,7 @@ WORDS: Final = {
     "strengths": "secure sums: active withstands a coordinator that lies, semi-honest does not",
     "colluding": "hospitals that may work with the coordinator without harm; not set: a third, rounded down",
     "min_sites": "fewest hospitals in a secure sum",
-    "runs_per_study": "how often a study may run; each run costs its whole epsilon",
+    "runs_per_study": "how often a study may run, not counting runs that sent nothing; each costs its whole epsilon",
     "cross_validation": "whether the coordinator may choose who is a test patient (folds)",
     "score_models": "whether the coordinator of a private study may have models scored here",
     "without_privacy": "whether studies may run that promise patients no epsilon",

@@ -402,14 +402,7 @@ class Site:
 
         Every secret of the run is erased and every later message refused; what became of its models stays recorded.
         """
-        self._store.commit(
-            {
-                site_records.LEFT: b"\x01",
-                site_records.SESSION: None,
-                site_records.ATTEMPT: None,
-                site_records.UPDATE: None,
-            }
-        )
+        self._store.commit(site_records.LEAVING)
         self._left, self._session, self._attempt, self._update = True, None, None, None
 
     @property

@@ -21,13 +21,18 @@ SESSION: Final = "session"
 ATTEMPT: Final = "attempt"
 UPDATE: Final = "update"
 LEFT: Final = "left"
+MODEL: Final = "model/"
+"""Names of records of what became of a model begin so; there is one from the first upload on that model on."""
+
+LEAVING: Final = {LEFT: b"\x01", SESSION: None, ATTEMPT: None, UPDATE: None}
+"""The commit with which a site leaves a run for good."""
 
 _LONGEST: Final = 1 << 20
 
 
 def model_record(model: bytes) -> str:
     """Name of the record of what became of a model."""
-    return f"model/{model.hex()}"
+    return f"{MODEL}{model.hex()}"
 
 
 @dataclass(frozen=True, slots=True)

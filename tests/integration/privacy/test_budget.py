@@ -15,7 +15,7 @@ from wardround.client.hospital import Hospital
 from wardround.client.noisy import NoisyRounds
 from wardround.client.policy import POLICY, Policy
 from wardround.client.secagg.rounds import PrivateRounds
-from wardround.client.spending import validations_of
+from wardround.client.spending import settle_run, validations_of
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.privacy.plan import noise_plan
@@ -251,6 +251,22 @@ def test_policy_limits_the_runs_of_a_study_in_open_mode_too(tmp_path: Path) -> N
     with pytest.raises(WardroundError) as refused:
         hospital.prepare(Prepare(**fields(promised, "second")))
     assert refused.value.code == "WR-1712"
+
+
+def test_a_run_that_was_settled_before_it_trained_does_not_count(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 100.0)
+    policy(promised, runs_per_study=1)
+    home = Home(promised.homes[SITE])
+    hospital = NoisyRounds(Hospital(home, {}))
+    hospital.prepare(Prepare(**fields(promised, "first")))
+    settle_run(home, StudyRunId("first"))
+    hospital.prepare(Prepare(**fields(promised, "second")))
+    hospital.train(TrainNoisy(**fields(promised, "second"), layout=promised.layout.hash, round=1), promised.initial)
+    settle_run(home, StudyRunId("second"))
+    for run in ("first", "third"):
+        with pytest.raises(WardroundError) as refused:
+            hospital.prepare(Prepare(**fields(promised, run)))
+        assert refused.value.code == "WR-1712"
 
 
 def test_a_coordinator_does_not_choose_folds(tmp_path: Path) -> None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 from fakes.private_runs import Consortium, WatchedGrid, private_scenario, watched
 
+from wardround.client.home import Home
 from wardround.client.hospital import Hospital
 from wardround.client.policy import POLICY, Policy
 from wardround.client.secagg.rounds import PrivateRounds
+from wardround.client.secagg.runs import run_files
 from wardround.common.errors import REGISTRY, WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.secagg.context import settings_digest
 from wardround.common.secagg.coordinator_session import offer
 from wardround.common.secagg.parameters import Strength, Threshold
+from wardround.common.secagg.site_records import ModelRecord, model_record
 from wardround.common.wire.messages import Describe, Train, Validate
 from wardround.common.wire.private import (
     ADVERTISE,
@@ -163,10 +167,28 @@ def test_policy_decides_on_strength_and_cohort(tmp_path: Path) -> None:
 def test_a_second_run_of_a_study_needs_the_policys_word(asked: Asked) -> None:
     asked.policy(policy_of())
     assert asked.advertise("first") == ""
+    uploaded(asked, "first")
     assert asked.advertise("second") == "WR-1712"
     assert asked.advertise("first", session=2) == ""
     asked.policy(policy_of(runs_per_study=2))
     assert asked.advertise("second") == ""
+    uploaded(asked, "second")
+    assert asked.advertise("third") == "WR-1712"
+
+
+def uploaded(asked: Asked, run: str) -> None:
+    """A masked update of this run is outside."""
+    home = Home(asked.consortium.homes[SITE])
+    with run_files(home, asked.study.id, StudyRunId(run), os.urandom) as files:
+        files.commit({model_record(os.urandom(32)): ModelRecord(1, 1).encode()})
+
+
+def test_a_run_that_ended_before_anything_left_does_not_count(asked: Asked) -> None:
+    asked.policy(policy_of())
+    assert asked.advertise("first") == ""
+    assert asked.advertise("second") == ""
+    assert asked.advertise("first", session=2) == "WR-1712"  # it was left for good
+    uploaded(asked, "second")
     assert asked.advertise("third") == "WR-1712"
 
 

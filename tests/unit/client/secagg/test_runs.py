@@ -11,9 +11,10 @@ import pytest
 
 from wardround.client.home import Home, RegisteredData, create_home
 from wardround.client.policy import Policy
-from wardround.client.secagg.runs import joined_runs, joining, leave_run, run_files
+from wardround.client.secagg.runs import joined_runs, joining, leave_run, make_room, run_files
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
+from wardround.common.secagg.site_records import LEFT, model_record
 
 STUDY, OTHER = StudyId("sha256:" + "1" * 64), StudyId("sha256:" + "2" * 64)
 FIRST, SECOND = StudyRunId("first"), StudyRunId("second")
@@ -39,6 +40,34 @@ def test_a_second_run_needs_the_policys_leave(tmp_path: Path) -> None:
     assert joined_runs(home, STUDY) == {FIRST}
     lenient = home_of(tmp_path / "lenient", runs_per_study=2)
     assert [join(lenient, run) for run in (FIRST, SECOND)] == ["", ""]
+
+
+def test_a_run_from_which_nothing_has_left_is_given_up_for_a_new_one(tmp_path: Path) -> None:
+    home, third = home_of(tmp_path), StudyRunId("third")
+    assert join(home, FIRST) == ""
+    assert make_room(home, STUDY, FIRST, os.urandom) == ()  # it goes on
+    assert join(home, SECOND) == "WR-1712"
+    assert make_room(home, STUDY, SECOND, os.urandom) == (FIRST,)
+    with run_files(home, STUDY, FIRST, os.urandom) as files:
+        assert files.names("") == [LEFT]
+    assert join(home, SECOND) == ""
+    assert joined_runs(home, STUDY) == {FIRST, SECOND}
+    assert join(home, FIRST) == "WR-1712"  # for good
+    with run_files(home, STUDY, SECOND, os.urandom) as files:
+        files.commit({model_record(bytes(32)): b"uploaded"})
+    assert make_room(home, STUDY, third, os.urandom) == ()
+    assert join(home, third) == "WR-1712"
+
+
+def test_a_run_whose_records_cannot_be_read_counts(tmp_path: Path) -> None:
+    home = home_of(tmp_path)
+    assert join(home, FIRST) == ""
+    with run_files(home, STUDY, FIRST, os.urandom):  # it is at work
+        assert make_room(home, STUDY, SECOND, os.urandom) == ()
+    kept = (tmp_path / "secagg" / f"{FIRST}.sqlite").rename(tmp_path / "kept")
+    assert make_room(home, STUDY, SECOND, os.urandom) == ()
+    kept.rename(tmp_path / "secagg" / f"{FIRST}.sqlite")
+    assert make_room(home, STUDY, SECOND, os.urandom) == (FIRST,)
 
 
 def test_two_runs_that_are_offered_at_the_same_time_are_not_both_the_first(tmp_path: Path) -> None:
