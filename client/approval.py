@@ -56,10 +56,12 @@ def approve(home: Home, proposal: Proposal, people: People, *, data: Sequence[st
         now: Seconds since 1970, UTC.
 
     Raises:
-        WardroundError: WR-1919, a person is missing; WR-1920, no or several data sets could be meant; WR-1906, this
-            release does not know the study; else the first error that the checks found. Nothing is approved then.
+        WardroundError: WR-1919, a person is missing; WR-1938, it was withdrawn; WR-1920, no or several data sets could
+            be meant; WR-1906, this release does not know the study; else the first error that the checks found.
+            Nothing is approved then.
     """
     check_people(home, people)
+    check_asked(proposal)
     study, chosen = proposal.read_study(), choose_data(home.settings, data)
     for check in checks(home, study, chosen):
         if check.error is not None:
@@ -79,6 +81,16 @@ def reject(home: Home, study: StudyId, people: People, *, now: int) -> SignedDec
     decision = _decision(home, study, verdict, people, now)
     home.withdraw(study)
     return keep_decision(home, decision)
+
+
+def check_asked(proposal: Proposal) -> None:
+    """Refuse a study that the consortium has withdrawn.
+
+    Raises:
+        WardroundError: WR-1938.
+    """
+    if proposal.withdrawn:
+        raise WardroundError("WR-1938", f"{proposal.by} has withdrawn study {proposal.study_id[:19]}….")
 
 
 def check_people(home: Home, people: People) -> None:

@@ -80,7 +80,7 @@ def approve(
     The approval is of this hash alone; a study that is changed by one byte needs a new one. The agent tells the
     coordinator when it is connected.
     """
-    from wardround.client.approval import People, check_people
+    from wardround.client.approval import People, check_asked, check_people
     from wardround.client.approval import approve as decide
     from wardround.client.home import open_home
     from wardround.client.proposals import find_proposal
@@ -88,6 +88,7 @@ def approve(
     at, people = open_home(home), People(by, second, reason)
     proposal = find_proposal(at, study)
     check_people(at, people)
+    check_asked(proposal)
     shown = _look(at, proposal, data, quiet=as_json)
     if shown["approvable"] and not (yes or as_json) and sys.stdin.isatty():
         names = by if second is None else f"{by} and {second}"

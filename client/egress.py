@@ -226,7 +226,7 @@ def reply_bytes(reply: SiteReply) -> int:
 def refusal_bytes() -> int:
     """How many bytes a refusal has at most."""
     titles = max(len(f"{page.title}.".encode()) for page in REGISTRY.values())
-    return len("WR-0000: ") + max(_LONGEST_SENTENCE, titles)
+    return len(f"{min(REGISTRY)}: ") + max(_LONGEST_SENTENCE, titles)
 
 
 def may_say(reason: str) -> str:

@@ -164,6 +164,27 @@ def propose(
 
 
 @app.command()
+def withdraw(
+    study: Annotated[str, typer.Argument(help="Name or hash of the proposed study.")],
+    folder: DirOption,
+    by: Annotated[str, typer.Option(help="The person who withdraws it; hospitals read it.")],
+    why: Annotated[str, typer.Option(help="Why, in plain words; hospitals read it.")] = "",
+    as_json: JsonFlag = False,
+) -> None:
+    """Withdraw a study that was not started: nobody can approve or start it any more, and hospitals are told."""
+    from wardround.server.runs.orders import find_study
+    from wardround.server.store.opening import clock
+
+    with opened(folder) as consortium:
+        row = find_study(consortium.store, study)
+        consortium.withdraw(row.id, by, why, now=clock())
+    if as_json:
+        _print_json({"study": row.id, "withdrawn": True})
+    else:
+        typer.echo(f"Withdrawn: {row.name}\n{row.id}")
+
+
+@app.command()
 def studies(folder: DirOption, as_json: JsonFlag = False) -> None:
     """List the studies, what each hospital decided, and their runs."""
     from wardround.server.consortium.showing import show_studies, study_facts

@@ -174,7 +174,7 @@ class Desk:
 
         Raises:
             WardroundError: WR-1702, no roster was accepted; WR-1304, the study was not proposed by that consortium's
-                authority, or is not approved now.
+                authority, was withdrawn, or is not approved now.
         """
         if not isinstance(asked, RunContext):
             return
@@ -183,10 +183,12 @@ class Desk:
         if decision is None or (decision.verdict, decision.authority) != ("approved", authority):
             raise WardroundError("WR-1304", f"Study {asked.study[:19]}… is not approved at {self._home.site}.")
         try:
-            find_proposal(self._home, asked.study)
+            proposal = find_proposal(self._home, asked.study)
         except WardroundError as error:
             what = f"Study {asked.study[:19]}… was not proposed to {self._home.site} by its consortium."
             raise WardroundError("WR-1304", what) from error
+        if proposal.withdrawn:
+            raise WardroundError("WR-1304", f"Study {asked.study[:19]}… was withdrawn by its consortium.")
 
     def _check_bundle(self, run: int, bundle: Callable[[int], str]) -> None:
         if run not in self._bundles:

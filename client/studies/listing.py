@@ -14,7 +14,7 @@ from wardround.common.ids import StudyId
 if TYPE_CHECKING:
     from wardround.client.home import Home
     from wardround.client.proposals import Kept
-    from wardround.common.consortium.studies import Decision
+    from wardround.common.consortium.studies import Decision, Proposal
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,15 @@ class ListedStudy:
         title: Of the study; None where it cannot be read.
         by: Who asks; None where the file cannot be read.
         at: When it was proposed, seconds since 1970.
-        state: ``waiting`` for a decision, ``approved``, ``rejected``, ``withdrawn``, or ``unusable``.
+        state: ``waiting`` for a decision, ``approved``, ``rejected``, ``withdrawn`` (here or by the consortium), or
+            ``unusable``.
         runs_here: Whether messages of it are answered.
         decided_by: Who decided; one or two people.
         decided_at: When.
         told: Whether the coordinator has the decision.
         data: Names of the data sets that it may use, once it is approved.
         problem: Why it is unusable, or what is wrong with its decision.
+        called_off: Why the consortium withdrew it, and who; None: it did not.
     """
 
     study: str
@@ -46,6 +48,7 @@ class ListedStudy:
     told: bool | None = None
     data: tuple[str, ...] = ()
     problem: str | None = None
+    called_off: str | None = None
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -104,14 +107,27 @@ def _listed(home: Home, kept: Kept) -> ListedStudy:
         title,
         proposal.by,
         proposal.at,
-        "unusable" if title is None else "waiting" if decision is None else decision.verdict,
-        runs,
+        _verdict(proposal, title, decision),
+        runs and not proposal.withdrawn,
         () if decision is None else tuple(filter(None, (decision.by, decision.second))),
         None if decision is None else decision.at,
         None if decision is None else is_sent(home, kept.study),
         _data(home, decision),
         problem,
+        f"{proposal.by}: {proposal.why}"
+        if proposal.withdrawn and proposal.why
+        else proposal.by
+        if proposal.withdrawn
+        else None,
     )
+
+
+def _verdict(proposal: Proposal, title: str | None, decision: Decision | None) -> str:
+    if title is None:
+        return "unusable"
+    if proposal.withdrawn:
+        return "withdrawn"
+    return "waiting" if decision is None else decision.verdict
 
 
 def _data(home: Home, decision: Decision | None) -> tuple[str, ...]:
@@ -123,6 +139,10 @@ def _data(home: Home, decision: Decision | None) -> tuple[str, ...]:
 def _state(entry: ListedStudy) -> str:
     if entry.problem is not None:
         return entry.problem
+    if entry.called_off is not None:
+        return (
+            f"withdrawn by the consortium on {_day(entry.at)} ({one_line(entry.called_off)}): nothing is left to decide"
+        )
     if entry.state == "waiting":
         return "runs here, and no decision is on record" if entry.runs_here else "waits for your decision"
     told = "" if entry.told else "; the coordinator was not told yet"

@@ -94,7 +94,7 @@ class Overview:
     @property
     def approvable(self) -> bool:
         """Whether nothing speaks against it."""
-        return all(check.error is None for check in self.checks)
+        return not self.proposal.withdrawn and all(check.error is None for check in self.checks)
 
     @property
     def certain(self) -> bool:

@@ -81,6 +81,11 @@ def _sections(found: Overview) -> Iterator[tuple[str, list[str]]]:
 
 def _asked(found: Overview) -> Iterator[str]:
     asked, study = found.proposal, found.study
+    if asked.withdrawn:
+        yield f"Warning: {asked.by} has withdrawn this study on {_day(asked.at)}; nothing is left to decide."
+        if asked.why:
+            yield f"In their words: “{one_line(asked.why)}”"
+        return
     yield f"{asked.by}, for the consortium {asked.consortium}, on {_day(asked.at)}."
     if asked.why:
         yield f"In their words: “{one_line(asked.why)}”"
@@ -228,6 +233,9 @@ def _check_table(checks: tuple[Check, ...]) -> Padding:
 
 def _print_outcome(console: Console, found: Overview) -> None:
     console.print()
+    if found.proposal.withdrawn:
+        console.print(Text("It cannot be approved: it was withdrawn.", style="bold red"))
+        return
     wrong = sum(check.error is not None for check in found.checks)
     if wrong:
         reasons = count(wrong, "reason")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from wardround.client.egress import refusal_bytes, reply_bytes
 from wardround.client.federation import RELEASE
 from wardround.common.consortium.studies import Decision, SignedDecision
+from wardround.common.errors import REGISTRY
 from wardround.common.privacy.witness import Bound, Head, SignedHead
 from wardround.common.wire import federation
 from wardround.common.wire.kinds import KINDS
@@ -57,7 +58,7 @@ def greeting_size() -> int:
 
 def report_size() -> int:
     """Bytes of a report at most."""
-    return _size(largest(federation.Report, run=_RUN, what=max(KINDS, key=len), reason="WR-0000"))
+    return _size(largest(federation.Report, run=_RUN, what=max(KINDS, key=len), reason=min(REGISTRY)))
 
 
 def asking_size() -> int:

@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    SerializerFunctionWrapHandler,
+    StringConstraints,
+    model_serializer,
+    model_validator,
+)
 
 from wardround.common.consortium.signed import Document, Moment, Sha256, SignedDocument
 from wardround.common.errors import WardroundError
@@ -25,15 +32,16 @@ Words = Annotated[str, StringConstraints(max_length=2000), AfterValidator(_reada
 
 
 class Proposal(Document):
-    """A study that the hospitals are asked to take part in.
+    """A study that the hospitals are asked to take part in; or, under a later moment, are asked no longer.
 
     Attributes:
         schema: Version of this format.
         consortium: Its name.
         study: The study's canonical form, as text.
-        by: The person who asks, and for whom.
-        why: What it is for, in plain words.
-        at: When it was proposed.
+        by: The person who asks, and for whom; or who withdrew it.
+        why: What it is for, in plain words; or why it was withdrawn.
+        at: When it was proposed, or withdrawn.
+        withdrawn: Whether it was withdrawn; left out of the canonical form of one that was not.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
@@ -42,6 +50,14 @@ class Proposal(Document):
     by: Annotated[Text, Field(min_length=1)]
     why: Words = ""
     at: Moment
+    withdrawn: bool = False
+
+    @model_serializer(mode="wrap")
+    def _short(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        fields: dict[str, Any] = handler(self)
+        if not self.withdrawn:
+            fields.pop("withdrawn", None)
+        return fields
 
     @property
     def study_id(self) -> StudyId:

@@ -166,9 +166,10 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1924",
         "study is not proposed here",
-        "No study that the coordinator proposed to this hospital has that hash, more than one begins with it, or the "
-        "agent has not heard of it yet.",
-        "wardround hospital studies lists what was proposed; give the hash as it stands there.",
+        "No study that was proposed has that name or hash, more than one has it, or a hospital's agent has not heard"
+        " of it yet.",
+        "wardround hospital studies and wardround coordinator studies list what was proposed; give the hash as it"
+        " stands there.",
     ),
     ErrorPage(
         "WR-1925",
@@ -199,7 +200,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The coordinator carries out every run in a process of its own. This one ended several times in a row before"
         " it had committed another round, most often because memory ran out or a disk is full. What was committed is"
         " kept.",
-        "log/runs.log of the coordinator's folder may say why. Mend it and go on: wardround coordinator resume RUN.",
+        "log/runs.log of the coordinator's folder may say why. Mend it and go on: wardround coordinator resume RUN --by"
+        " NAME.",
     ),
     ErrorPage(
         "WR-1936",
@@ -210,5 +212,12 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "At each of these hospitals: wardround hospital roster, compare the fingerprint by telephone, wardround "
         "hospital roster accept FINGERPRINT --by NAME. Or start without them: --without SITE. wardround coordinator "
         "sites list shows who has accepted what.",
+    ),
+    ErrorPage(
+        "WR-1938",
+        "study was withdrawn",
+        "The coordinator withdrew the study before it was started. It is not approved, not started, and not proposed"
+        " again under the same hash.",
+        "Nothing has to be done. To ask anew, the coordinator changes the study file and proposes it again.",
     ),
 )

@@ -12,6 +12,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId
 from wardround.common.privacy.witness import Answer
 from wardround.server.consortium import folder, requests
+from wardround.server.consortium.buildable import check_buildable
 from wardround.server.consortium.membership import Membership
 from wardround.server.consortium.settings import CertificateSettings, CoordinatorSettings, DatabaseSettings
 from wardround.server.store import DecisionRow, StudyRow
@@ -36,15 +37,12 @@ class Consortium(Membership):
 
         Raises:
             WardroundError: WR-1921, a site of the study is unknown or revoked; WR-1932, it was proposed already;
-                WR-1931, ``by`` or ``why`` is too long or not printable.
+                WR-1931, ``by`` or ``why`` is too long or not printable; WR-12xx, WR-1002 or WR-1805, nobody could carry
+                it out.
         """
         asked_by = requests.words(by, "The name of the person who asks")
-        content = study.canonical().decode()
-        try:
-            proposal = Proposal(consortium=self.name, study=content, by=asked_by, why=why, at=now)
-        except ValidationError:
-            raise WardroundError("WR-1931", "The purpose is at most 2,000 printable characters.") from None
-        signed = SignedProposal.sign(proposal, self.authority)
+        signed = self._signed(study.canonical().decode(), asked_by, why, now)
+        check_buildable(study, self.path / "weights")
         sites = tuple(SiteId(site) for site in study.sites)
         row = StudyRow(study.id, study.name, study.title, sites, asked_by, why, now, signed)
         with self.store.transaction():
@@ -54,6 +52,35 @@ class Consortium(Membership):
             self.store.add_study(row)
             self.store.add_event("study.proposed", study=study.id, words=study.name)
         return signed
+
+    def withdraw(self, study: StudyId, by: str, why: str = "", *, now: int) -> SignedProposal:
+        """Ask the hospitals of a study no longer: nobody can approve or start it from now on.
+
+        Raises:
+            WardroundError: WR-1913, it was not proposed; WR-1938, it was withdrawn already; WR-1923, it was started;
+                WR-1931, ``by`` or ``why`` is too long or not printable.
+        """
+        told_by = requests.words(by, "The name of the person who withdraws the study")
+        with self.store.transaction():
+            row = self.store.study(study)
+            if row is None:
+                raise WardroundError("WR-1913", f"Study {study[:19]}… was not proposed.")
+            check_not_withdrawn(row)
+            if any(run.study == study for run in self.store.runs()):
+                fix = "Stop its run instead: wardround coordinator stop RUN --by NAME"
+                raise WardroundError("WR-1923", f"Study {row.name} was started.", fix=fix)
+            before = row.signed.verified(self.authority.public.hex())
+            signed = self._signed(before.study, told_by, why, max(now, before.at + 1), withdrawn=True)
+            self.store.replace_proposal(study, signed)
+            self.store.add_event("study.called-off", study=study, words=told_by)
+        return signed
+
+    def _signed(self, study: str, by: str, why: str, at: int, *, withdrawn: bool = False) -> SignedProposal:
+        try:
+            proposal = Proposal(consortium=self.name, study=study, by=by, why=why, at=at, withdrawn=withdrawn)
+        except ValidationError:
+            raise WardroundError("WR-1931", "The purpose is at most 2,000 printable characters.") from None
+        return SignedProposal.sign(proposal, self.authority)
 
     def decide(self, site: SiteId, signed: SignedDecision, *, now: int) -> bool:
         """Take a hospital's decision, which must be signed by its key in the newest roster.
@@ -69,7 +96,8 @@ class Consortium(Membership):
         Raises:
             WardroundError: WR-1902, it is malformed, or of tomorrow; WR-1903, the site did not sign it; WR-1909, it
                 is about another site or consortium, or a study that does not name the site; WR-1913, the study was
-                not proposed; WR-1921, the site is no member; WR-1932, the site has decided later than that.
+                not proposed; WR-1938, it is an approval of one that was withdrawn; WR-1921, the site is no member;
+                WR-1932, the site has decided later than that.
         """
         member = self._member(site)
         decision = signed.verified(member.identity or "")
@@ -83,13 +111,15 @@ class Consortium(Membership):
             study, site, decision.verdict, decision.by, decision.second, decision.reason, decision.at, signed
         )
         with self.store.transaction():
-            self._check_asked(site, study)
+            asked = self._asked(site, study)
+            if decision.verdict == "approved":
+                check_not_withdrawn(asked)
             new = self.store.add_decision(row)
             if new:
                 self.store.add_event(f"study.{decision.verdict}", site=site, study=study, words=decision.by)
             return new
 
-    def _check_asked(self, site: SiteId, study: StudyId) -> None:
+    def _asked(self, site: SiteId, study: StudyId) -> StudyRow:
         found = self.store.study(study)
         if found is None:
             raise WardroundError("WR-1913", f"Study {study[:19]}… was not proposed.")
@@ -97,6 +127,7 @@ class Consortium(Membership):
             raise WardroundError("WR-1909", f"Study {study[:19]}… does not name {site}.")
         if self.store.decided_times(study, site) >= MOST_DECISIONS:
             raise WardroundError("WR-1910", f"{site} has decided {MOST_DECISIONS} times about this study.")
+        return found
 
     def approvals(self, study: StudyId) -> tuple[SiteId, ...]:
         """Members whose newest decision about a study is to take part, by name."""
@@ -125,6 +156,16 @@ class Consortium(Membership):
             if head is not None:
                 self.store.keep_head(site, head)
         return Answer.sign(requests.COORDINATOR, site, before, nonce, self.authority)
+
+
+def check_not_withdrawn(row: StudyRow) -> None:
+    """Refuse a study that was withdrawn.
+
+    Raises:
+        WardroundError: WR-1938.
+    """
+    if row.withdrawn:
+        raise WardroundError("WR-1938", f"Study {row.name} was withdrawn.")
 
 
 def create_consortium(

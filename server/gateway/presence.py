@@ -25,7 +25,7 @@ class State:
     Attributes:
         version: Of the store.
         roster: Version of the newest roster; 0: none.
-        studies: How many were proposed.
+        studies: How many were proposed; one that was withdrawn counts twice.
         members: Sites that are members.
         incarnation: Of the SuperLink.
     """
@@ -54,7 +54,8 @@ def read_state(store: Store, superlink: SuperLinkLike, before: State | None = No
     roster = store.newest_roster()
     members = frozenset(row.name for row in store.sites() if row.state == "member")
     number = 0 if roster is None else roster.roster.version
-    return State(version, number, len(store.studies()), members, superlink.incarnation)
+    studies = sum(2 if row.withdrawn else 1 for row in store.studies())
+    return State(version, number, studies, members, superlink.incarnation)
 
 
 class Presence:

@@ -62,7 +62,7 @@ def stop(run: RunArgument, folder: DirOption, by: ByOption, as_json: JsonFlag = 
 
     with opened(folder) as consortium:
         row = orders.stop(consortium.store, run, by=by)
-    told = f"Run {row.id} ends after round {row.committed}. To go on: wardround coordinator resume {row.id}"
+    told = f"Run {row.id} ends after round {row.committed}. To go on: wardround coordinator resume {row.id} --by NAME"
     _told(row.id, row.state, told, as_json=as_json)
 
 

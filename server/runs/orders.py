@@ -22,13 +22,14 @@ _SHORTEST: Final = 6
 """Characters of a hash that people have to give at least."""
 
 _NAME: Final = 100
+_FIX_STUDY: Final = "wardround coordinator studies lists what was proposed; give name or hash as it stands there."
 
 
 def find_study(store: Store, text: str) -> StudyRow:
-    """A proposed study by its name, its hash, or the beginning of its hash.
+    """A proposed study by its name, its hash, or the beginning of its hash; of several, the only one not withdrawn.
 
     Raises:
-        WardroundError: WR-1913, there is none, or several.
+        WardroundError: WR-1924, there is none, or several.
     """
     wanted = text.removeprefix("sha256:")
     found = [
@@ -36,17 +37,20 @@ def find_study(store: Store, text: str) -> StudyRow:
         for row in store.studies()
         if row.name == text or (len(wanted) >= _SHORTEST and row.id.removeprefix("sha256:").startswith(wanted))
     ]
-    if len(found) != 1:
-        what = "No study that was proposed has" if not found else "Several studies have"
-        raise WardroundError("WR-1913", f"{what} the name or hash {text!r}.")
-    return found[0]
+    found = [row for row in found if not row.withdrawn] or found
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise WardroundError("WR-1924", f"No study that was proposed has the name or hash {text!r}.", fix=_FIX_STUDY)
+    fix = f"Give the hash of one of them, or its beginning: {', '.join(_short(row) for row in found)}."
+    raise WardroundError("WR-1924", f"{len(found)} studies have the name or hash {text!r}.", fix=fix)
 
 
 def find_run(store: Store, text: str) -> RunRow:
     """A run by its id, or by the name or hash of a study of which it is the newest run.
 
     Raises:
-        WardroundError: WR-1923, there is none.
+        WardroundError: WR-1923, there is none, or runs of several studies could be meant.
     """
     runs = store.runs()
     for row in runs:
@@ -56,7 +60,14 @@ def find_run(store: Store, text: str) -> RunRow:
     of_study = [row for row in runs if row.study in studies]
     if not of_study:
         raise WardroundError("WR-1923", f"There is no run {text!r}.")
+    if len({row.study for row in of_study}) > 1:
+        fix = f"Give the id of the run: {', '.join(row.id for row in of_study)}."
+        raise WardroundError("WR-1923", f"Several studies of the name {text!r} have runs.", fix=fix)
     return of_study[-1]
+
+
+def _short(row: StudyRow) -> str:
+    return row.id.removeprefix("sha256:")[:12]
 
 
 def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without: Sequence[str] = ()) -> RunRow:
@@ -70,15 +81,17 @@ def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without:
         without: Sites of the study that do not take part.
 
     Raises:
-        WardroundError: WR-1913, it was not proposed, or a site that takes part has not approved it; WR-1936, people at
-            one have not accepted the roster that it needs; WR-1923, a run of it is not over; WR-1931, the name of the
-            person cannot be used.
+        WardroundError: WR-1924, it was not proposed; WR-1938, it was withdrawn; WR-1913, a site that takes part has not
+            approved it; WR-1936, people at one have not accepted the roster that it needs; WR-1923, a run of it is not
+            over; WR-1931, the name of the person cannot be used.
     """
+    from wardround.server.consortium.consortium import check_not_withdrawn
     from wardround.server.consortium.requests import words
 
     asked_by, store = words(by, "The name of the person who starts the run"), consortium.store
     with store.transaction():
         row = find_study(store, text)
+        check_not_withdrawn(row)
         study = read_study(consortium, row)
         left_out = tuple(SiteId(site) for site in dict.fromkeys(without))
         _check_sites(study, left_out)

@@ -51,7 +51,11 @@ def _site(store: Store, row: SiteRow) -> dict[str, Any]:
     report = row.report
     studies = [study for study in store.studies() if row.name in study.sites]
     decided = {
-        study.name: next((found.verdict for found in store.decisions(study.id) if found.site == row.name), None)
+        study.id: {
+            "name": study.name,
+            "withdrawn": study.withdrawn,
+            "verdict": next((found.verdict for found in store.decisions(study.id) if found.site == row.name), None),
+        }
         for study in studies
     }
     return {
@@ -72,6 +76,7 @@ def _run(store: Store, row: RunRow) -> dict[str, Any]:
     return {
         "run": row.id,
         "study": None if study is None else study.name,
+        "hash": row.study,
         "state": row.state,
         "committed": row.committed,
         "without": list(row.without),
@@ -126,7 +131,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[
         (
             row["site"],
             row["registered"],
-            ", ".join(f"{study}: {verdict or 'no decision yet'}" for study, verdict in row["decisions"].items()),
+            _decisions(row["decisions"]),
             row["doing"] or "",
             " ".join(filter(None, (row["what"], row["run"], row["reason"]))),
             moment(row["heard_at"]) if row["heard_at"] else _NOTHING_SAID,
@@ -141,6 +146,17 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[
         ("Sites", ("site", "registered", "studies", "agent", "at work on", "last heard"), sites),
         ("Newest events", ("when", "what", "who", "words"), events),
     ]
+
+
+def _decisions(decided: dict[str, dict[str, Any]]) -> str:
+    """What a site decided about each study; of studies with one name the hash tells which."""
+    names = [found["name"] for found in decided.values()]
+    told = []
+    for study, found in decided.items():
+        short = f" ({study.removeprefix('sha256:')[:8]})" if names.count(found["name"]) > 1 else ""
+        verdict = "withdrawn by the coordinator" if found["withdrawn"] else found["verdict"] or "no decision yet"
+        told.append(f"{found['name']}{short}: {verdict}")
+    return ", ".join(told)
 
 
 def _html_table(title: str, heads: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -176,7 +192,7 @@ def keep_terminal(consortium: Consortium, *, seconds: float, once: bool) -> None
     if once:
         Console().print(shown())
         return
-    with Live(shown(), auto_refresh=False) as live, suppress(KeyboardInterrupt):
+    with suppress(KeyboardInterrupt), Live(shown(), auto_refresh=False) as live:
         while True:
             time.sleep(seconds)
             live.update(shown(), refresh=True)
@@ -184,8 +200,8 @@ def keep_terminal(consortium: Consortium, *, seconds: float, once: bool) -> None
 
 def keep_page(consortium: Consortium, path: Path, *, seconds: float, once: bool) -> None:
     """Write the page, and go on until somebody ends it."""
-    write_page(path, page(overview(consortium)))
     with suppress(KeyboardInterrupt):
+        write_page(path, page(overview(consortium)))
         while not once:
             time.sleep(seconds)
             write_page(path, page(overview(consortium)))

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
+from wardround.common.consortium.studies import Proposal
+
 if TYPE_CHECKING:
     from wardround.common.consortium.studies import SignedDecision, SignedProposal
     from wardround.common.ids import SiteId, StudyId, StudyRunId
@@ -119,7 +121,7 @@ class StudyRow:
         by: The person who asks.
         why: What it is for.
         proposed_at: When.
-        signed: The proposal.
+        signed: The proposal; of a study that was withdrawn, the withdrawal.
     """
 
     id: StudyId
@@ -130,6 +132,11 @@ class StudyRow:
     why: str
     proposed_at: int
     signed: SignedProposal
+
+    @property
+    def withdrawn(self) -> bool:
+        """Whether it was withdrawn."""
+        return Proposal.from_canonical(self.signed.content.encode(), code="WR-1915").withdrawn
 
 
 @dataclass(frozen=True, slots=True)

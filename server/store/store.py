@@ -64,6 +64,12 @@ class Store(Members):
                 )
             )
 
+    def replace_proposal(self, study: StudyId, signed: SignedProposal) -> None:
+        """Keep another signed proposal of the same study in the place of the one before."""
+        content = signed.canonical().decode()
+        with self.transaction() as connection:
+            connection.execute(update(tables.studies).where(tables.studies.c.id == study).values(signed=content))
+
     def studies(self) -> tuple[StudyRow, ...]:
         """All proposed studies, newest last."""
         with self.reading() as connection:

@@ -21,7 +21,9 @@ from wardround.client.proposals import (
     newest_decision,
     pending_decisions,
 )
-from wardround.common.consortium.studies import SignedProposal
+from wardround.client.studies.listing import list_studies
+from wardround.client.studies.overview import overview
+from wardround.common.consortium.studies import Proposal, SignedProposal
 from wardround.common.crypto.signing import SigningKey
 from wardround.common.errors import WardroundError
 
@@ -148,3 +150,24 @@ def test_a_study_with_one_byte_changed_needs_an_approval_of_its_own(lungs: Conso
     path.write_bytes(changed.canonical())
     with pytest.raises(WardroundError, match="WR-1304"):
         lungs.home.approved(study.id)
+
+
+def test_a_study_that_the_consortium_withdrew_is_shown_so_and_not_approved(lungs: Consortium) -> None:
+    first = lungs.propose(open_study())
+    approve(lungs.home, first, ROTH, now=NOW)
+    assert list_studies(lungs.home)[0].runs_here
+    withdrawn = lungs.propose(open_study(), withdrawn=True, at=NOW + 1, why="a slip")
+    (listed,) = list_studies(lungs.home)
+    assert (listed.state, listed.runs_here, listed.called_off) == ("withdrawn", False, "Dr. Lindqvist, Umeå: a slip")
+    with pytest.raises(WardroundError, match="WR-1938"):
+        approve(lungs.home, find_proposal(lungs.home, withdrawn.study_id), ROTH, now=NOW + 2)
+    assert not overview(lungs.home, withdrawn, measure=False).approvable
+    lungs.propose(open_study())  # the coordinator shows the first one again
+    assert list_studies(lungs.home)[0].state == "withdrawn"
+
+
+def test_only_a_withdrawn_proposal_says_so_in_its_canonical_form(lungs: Consortium) -> None:
+    plain, withdrawn = lungs.proposal(open_study()), lungs.proposal(open_study(), withdrawn=True)
+    assert b"withdrawn" not in plain.canonical()
+    for proposal in (plain, withdrawn):
+        assert Proposal.from_canonical(proposal.canonical()) == proposal

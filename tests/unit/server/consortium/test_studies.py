@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.joining import DAY, NOW, Hospital
@@ -12,7 +13,7 @@ from fakes.run_folder import classification_study
 from wardround.common.consortium.studies import Decision, SignedDecision
 from wardround.common.crypto.signing import SigningKey
 from wardround.common.errors import WardroundError
-from wardround.common.ids import SiteId, StudyId
+from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.privacy.witness import Head, SignedHead, fresh_heads
 from wardround.server.consortium import Consortium, create_consortium
 from wardround.server.consortium.requests import COORDINATOR
@@ -80,6 +81,57 @@ def test_a_study_names_sites_that_are_there(consortium: Consortium) -> None:
     strange = STUDY.model_copy(update={"sites": ("nobody", *STUDY.sites[1:])})
     with pytest.raises(WardroundError, match="WR-1921"):
         consortium.propose(strange, "A. Person", now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("model", "code"),
+    [({"name": "small_cnn", "parameters": {"width": 9}}, "WR-1202"), ({"name": "absent"}, "WR-1201")],
+)
+def test_a_study_that_nobody_could_carry_out_is_not_proposed(
+    model: dict[str, Any], code: str, consortium: Consortium
+) -> None:
+    study = STUDY.model_copy(update={"model": STUDY.model.model_copy(update=model)})
+    with pytest.raises(WardroundError, match=code):
+        consortium.propose(study, "A. Person", now=NOW)
+    assert consortium.store.studies() == ()
+    consortium.propose(STUDY, "A. Person", now=NOW)
+
+
+def test_a_study_is_not_proposed_without_the_weights_that_it_begins_with(consortium: Consortium) -> None:
+    content = b"no weights"
+    digest = hashlib.sha256(content).hexdigest()
+    begins = {"init": digest, "init_data": "public films"}
+    study = STUDY.model_copy(update={"model": STUDY.model.model_copy(update=begins)})
+    with pytest.raises(WardroundError, match="WR-1208"):
+        consortium.propose(study, "A. Person", now=NOW)
+    (consortium.path / "weights" / f"{digest}.safetensors").write_bytes(content)
+    with pytest.raises(WardroundError, match="no safetensors file"):
+        consortium.propose(study, "A. Person", now=NOW)
+
+
+def test_a_study_is_withdrawn_once_and_nobody_approves_it_then(asked: Consortium) -> None:
+    asked.decide(FIRST.name, decision(), now=NOW)
+    signed = asked.withdraw(STUDY.id, "C. Person", "a slip", now=NOW)
+    found = signed.verified(asked.authority.public.hex())
+    assert (found.withdrawn, found.by, found.why, found.at) == (True, "C. Person", "a slip", NOW + 1)
+    assert found.study_id == STUDY.id
+    assert asked.proposals_for(FIRST.name) == (signed,)
+    with pytest.raises(WardroundError, match="WR-1938"):
+        asked.withdraw(STUDY.id, "C. Person", now=NOW)
+    with pytest.raises(WardroundError, match="WR-1938"):
+        asked.decide(FIRST.name, decision(at=NOW + 1), now=NOW)
+    assert asked.decide(FIRST.name, decision("rejected", NOW + 2), now=NOW)
+    with pytest.raises(WardroundError, match="WR-1932"):
+        asked.propose(STUDY, "A. Person", now=NOW)
+
+
+def test_a_study_that_was_started_is_not_withdrawn(asked: Consortium) -> None:
+    asked.store.add_run(StudyRunId("run"), STUDY.id, by="A. Person", seed=0)
+    with pytest.raises(WardroundError, match="WR-1923"):
+        asked.withdraw(STUDY.id, "C. Person", now=NOW)
+    assert not asked.store.studies()[0].withdrawn
+    with pytest.raises(WardroundError, match="WR-1913"):
+        asked.withdraw(StudyId("sha256:" + "0" * 64), "C. Person", now=NOW)
 
 
 def test_a_decision_counts_under_the_sites_key(asked: Consortium) -> None:

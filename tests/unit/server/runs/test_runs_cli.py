@@ -17,7 +17,7 @@ from wardround.server.consortium import Consortium, create_consortium
 from wardround.server.consortium.settings import FILE
 from wardround.server.lock import locked
 from wardround.server.rounds.store import RecordFolder
-from wardround.server.runs import orders
+from wardround.server.runs import orders, overview
 from wardround.server.runs.plan import keep_plan
 from wardround.simulations import cli
 
@@ -78,7 +78,7 @@ def answer(run: Run, *arguments: str) -> Any:
 
 def test_a_run_is_asked_for_stopped_and_gone_on_with(run: Run) -> None:
     code, _, err = run("start", "unknown", "--by", "Dr. Starts")
-    assert (code, "WR-1913" in err) == (1, True)
+    assert (code, "WR-1924" in err) == (1, True)
     started = answer(run, "start", "small-chest", "--by", "Dr. Starts", "--seed", "3")
     assert started["state"] == "waiting"
     assert run("start", "small-chest", "--by", "Dr. Starts")[0] == 1
@@ -92,7 +92,8 @@ def test_the_overview_shows_sites_runs_and_who_asked(run: Run, tmp_path: Path, f
     facts = answer(run, "watch")
     assert facts["serving"] is False
     assert {row["site"]: row["registered"] for row in facts["sites"]} == dict.fromkeys(SITES, "member")
-    assert facts["sites"][0]["decisions"] == {"small-chest": "approved"}
+    (decided,) = facts["sites"][0]["decisions"].values()
+    assert decided == {"name": "small-chest", "withdrawn": False, "verdict": "approved"}
     assert [(row["run"], row["state"], row["committed"]) for row in facts["runs"]] == [(started, "waiting", 0)]
     assert (facts["events"][0]["kind"], facts["events"][0]["words"]) == ("run.asked", "Dr. Starts")
     _, out, _ = run("watch", "--once")
@@ -107,6 +108,39 @@ def test_the_overview_shows_sites_runs_and_who_asked(run: Run, tmp_path: Path, f
     assert 'http-equiv="refresh"' in content
     assert "&lt;Clinics&gt;" in content
     assert "<Clinics>" not in content
+
+
+def test_studies_of_one_name_are_told_apart_by_their_hash(run: Run, folder: Path) -> None:
+    other = chest_scenario(title="The same name again").study
+    with Consortium(folder) as consortium:
+        consortium.propose(other, "Dr. Asks", now=NOW + 1)
+        old = next(row.id for row in consortium.store.studies() if row.id != other.id)
+    decided = answer(run, "watch")["sites"][0]["decisions"]
+    assert {study: found["verdict"] for study, found in decided.items()} == {old: "approved", other.id: None}
+    shown = run("watch", "--once")[1]
+    assert f"small-chest ({old[7:15]}): approved, small-chest ({other.id[7:15]}): no decision yet" in " ".join(
+        shown.split()
+    )
+    code, _, err = run("start", "small-chest", "--by", "Dr. Starts")
+    assert (code, "WR-1924" in err, old[7:19] in err, other.id[7:19] in err) == (1, True, True, True)
+    code, out, _ = run("withdraw", other.id[7:15], "--by", "Dr. Asks", "--why", "a slip")
+    assert (code, other.id in out) == (0, True)
+    assert "small-chest" in run("studies")[1]
+    assert [row["withdrawn"] for row in answer(run, "studies")] == [False, True]
+    assert run("start", other.id, "--by", "Dr. Starts")[0] == 1
+    assert answer(run, "start", "small-chest", "--by", "Dr. Starts")["run"]  # of those, one was not withdrawn
+
+
+@pytest.mark.parametrize("more", [(), ("--html", "page.html")])
+def test_watch_ends_quietly_whenever_it_is_interrupted(
+    more: tuple[str, ...], run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(overview, "overview", interrupted)
+    assert run("watch", *more) == (0, "", "")
 
 
 def test_doctor_names_problems_and_what_to_do(run: Run, folder: Path) -> None:
