@@ -84,5 +84,5 @@ class Coordinator(OpenRun):
             try:
                 replies[answer.site] = expect(answer, Validated)
             except WardroundError as error:
-                missing[answer.site] = answer.reason or f"{error.code}: {error.what}"
+                missing[answer.site] = answer.reason or error.phrase
         engine.validated(replies, missing)

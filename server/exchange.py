@@ -116,4 +116,4 @@ def _answer(site: SiteId, node: int, reply: Message) -> Answer:
     if not reply.has_error():
         return Answer(site, reply, None)
     said = "".join(character if character.isprintable() else " " for character in reply.error.reason or "")
-    return Answer(site, None, said[:REASON_CHARACTERS] or "no reason given")
+    return Answer(site, None, said[:REASON_CHARACTERS].removesuffix(".") or "no reason given")

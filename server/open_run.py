@@ -120,7 +120,7 @@ class OpenRun:
             reply = expect(answer, kind)
             update = unpack_vector(answer.message.content, self.layout.size)
         except WardroundError as error:
-            engine.drop(answer.site, f"{error.code}: {error.what}")
+            engine.drop(answer.site, error.phrase)
             return
         engine.receive(answer.site, reply, update)
 

@@ -75,6 +75,11 @@ class WardroundError(Exception):
         return f"{self.code}: {self.what} {self.fix}"
 
     @property
+    def phrase(self) -> str:
+        """Code and what happened without a full stop, to stand in a sentence."""
+        return f"{self.code}: {self.what.removesuffix('.')}"
+
+    @property
     def page(self) -> ErrorPage:
         """The page that explains this code."""
         return REGISTRY[self.code]

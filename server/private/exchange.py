@@ -80,7 +80,7 @@ class Exchange:
             try:
                 self._take(answer.site, expect(answer, ProtocolReply).content, answer.message.content, take)
             except WardroundError as error:
-                missing[answer.site] = f"{error.code}: {error.what}"
+                missing[answer.site] = error.phrase
             del answer  # a masked update is in the sum: let go of it before the next one comes
         return missing
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from fakes.scripted_grid import ScriptedGrid, honest, honest_content, message_to
+from flwr.app import Error, Message
 
+from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
-from wardround.common.wire.messages import Hello
+from wardround.common.wire.base import REFUSED
+from wardround.common.wire.messages import Hello, HelloReply
 from wardround.server.enrol import connected_sites
-from wardround.server.exchange import ask
+from wardround.server.exchange import ask, expect
 from wardround.server.surroundings import Surroundings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from flwr.app import Message
 
 A, B, C = (SiteId(name) for name in ("a", "b", "c"))
 SITES = (A, B, C)
@@ -81,3 +83,16 @@ def test_who_is_who_is_what_the_runtime_knows() -> None:
     assert connected_sites(grid) == {A: 2, B: 3}
     assert grid.asked == []
     assert connected_sites(ScriptedGrid(SITES, {})) == {A: 2, B: 3, C: 4}, "the positive control: nodes are asked"
+
+
+def test_a_refusal_is_told_as_a_phrase_so_that_sentences_end_once() -> None:
+    def refuses(_: ScriptedGrid, __: SiteId, message: Message) -> list[Message]:
+        return [Message(Error(REFUSED, "WR-1306: It cannot."), reply_to=message)]
+
+    grid = ScriptedGrid(SITES, {B: refuses})
+    (said,) = (answer for answer in ask(grid, "query.hello", {B: Hello()}, grid.nodes, group="1"))
+    assert said.reason == "WR-1306: It cannot"
+    with pytest.raises(WardroundError) as refusal:
+        expect(said, HelloReply)
+    assert refusal.value.what == "Site b did not answer: WR-1306: It cannot."
+    assert refusal.value.phrase == "WR-1306: Site b did not answer: WR-1306: It cannot"
