@@ -138,23 +138,27 @@ def policy(home: HomeOption = None, as_json: JsonFlag = False) -> None:
 
 @app.command()
 def leave(
-    run: Annotated[str, typer.Argument(help="The study run, as in the name of its file in secagg/.")],
+    run: Annotated[str, typer.Argument(help="The study run, as in wardround hospital ledger show or egress.jsonl.")],
     home: HomeOption = None,
+    as_json: JsonFlag = False,
 ) -> None:
-    """Leave a private study run for good, erase its keys and sealed updates, and free what it never spent.
+    """Leave a study run for good, erase its keys and sealed updates, and free what it never spent.
 
     For runs that never came to their end, and after records were damaged or restored from a backup. The coordinator
     hears of it when it asks next.
     """
     from wardround.client.home import open_home
-    from wardround.client.secagg.runs import leave_run
-    from wardround.client.spending import settle_run
+    from wardround.client.leaving import leave as leave_for_good
     from wardround.common.ids import StudyRunId
 
-    at = open_home(home)
-    leave_run(at, StudyRunId(run))
-    settle_run(at, StudyRunId(run))
-    typer.echo(f"Left {run}: its keys and sealed updates are erased, and nothing of it is answered any more.")
+    left = leave_for_good(open_home(home), StudyRunId(run))
+    if as_json:
+        typer.echo(json.dumps({"run": run, "erased": left.erased, "settled": list(left.settled)}))
+        return
+    erased = "its keys and sealed updates are erased" if left.erased else "it had no keys or updates here"
+    settled = "rounds that never began are free again in the privacy ledger, those that began stay spent"
+    nothing = "the privacy ledger had nothing open for it"
+    typer.echo(f"Left {run}: {erased}; {settled if left.settled else nothing}.")
 
 
 _TOLD = "The agent tells the coordinator when it is connected."

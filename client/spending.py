@@ -162,10 +162,20 @@ def settle_run(home: Home, run: StudyRunId) -> None:
     Raises:
         WardroundError: WR-1811 to WR-1814, the ledger is not usable.
     """
-    if home.ledger.exists:
-        for name in (run, validations_of(run)):
-            if name in home.ledger.state().runs:
-                home.ledger.settle(name, now=_now())
+    for name in reserved_names(home, run):
+        home.ledger.settle(name, now=_now())
+
+
+def reserved_names(home: Home, run: StudyRunId) -> tuple[StudyRunId, ...]:
+    """Names under which the ledger has an open reservation of a run.
+
+    Raises:
+        WardroundError: WR-1811 to WR-1814, the ledger is not usable.
+    """
+    if not home.ledger.exists:
+        return ()
+    known = home.ledger.state().runs
+    return tuple(name for name in (run, validations_of(run)) if name in known and not known[name].settled)
 
 
 def validations_of(run: StudyRunId) -> StudyRunId:

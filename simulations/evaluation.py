@@ -48,7 +48,7 @@ def evaluate_model(model: Path, manifest: Path, root: Path | None, out: Path, *,
     study, layout, vector, card = load_model(model)
     site = SiteId(load_manifest(manifest).name)
     if out.exists() and not _may_be_filled(out):
-        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
+        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.", fix="Name another one: --out DIR")
     registered = RegisteredData(manifest=manifest.resolve(), root=None if root is None else root.resolve())
     home = create_home(out / HOSPITAL, site, [registered], device=device, threads=1, policy=VIRTUAL_POLICY)
     scored, weights = for_scoring(study, model)

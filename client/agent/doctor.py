@@ -1,12 +1,14 @@
 """``wardround hospital doctor``: what has to hold before this hospital can take part, one check after the other.
 
-Every check gives a sentence; one that fails also the remedy. Nothing is changed here, and nothing of the hospital
-leaves but a greeting to the coordinator.
+Every check gives a sentence; one that fails also the remedy. Nothing is changed here (a file that is tried out is gone
+at once), and nothing of the hospital leaves but a greeting to the coordinator.
 """
 
 from __future__ import annotations
 
+import os
 import shutil
+import tempfile
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -65,6 +67,7 @@ def examine(path: Path, *, network: bool = True) -> Iterator[Finding]:
     yield Finding("home folder", passed=True, words=f"It is the home of {home.site}.")
     checks: list[tuple[str, Callable[[Home], str]]] = [
         ("private files", _private_files),
+        ("writing", _writable),
         ("policy", _policy),
         ("membership", _membership),
         ("certificate", _certificate),
@@ -82,6 +85,10 @@ def examine(path: Path, *, network: bool = True) -> Iterator[Finding]:
             yield Finding(name, passed=True, words=check(home))
         except WardroundError as error:
             yield _failed(name, error)
+        except OSError as error:  # the system says no: the other checks are done all the same
+            reason = error.strerror or type(error).__name__
+            what = f"This cannot be looked at, because a file cannot be read or written: {reason}."
+            yield _failed(name, WardroundError("WR-1506", what))
 
 
 def _failed(name: str, error: WardroundError) -> Finding:
@@ -97,6 +104,19 @@ def _private_files(home: Home) -> str:
     if home.path.stat().st_mode & 0o022:
         raise WardroundError("WR-1914", "Other accounts can write to the home folder.", fix=f"chmod 700 {home.path}")
     return "Keys are readable by this account only."
+
+
+def _writable(home: Home) -> str:
+    try:
+        with tempfile.TemporaryFile(dir=home.path) as file:
+            file.write(b"0")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        fix = f"Let this account write to {home.path}, on a file system that is not read-only and has room."
+        what = f"The home folder cannot be written: {error.strerror or type(error).__name__}. Nothing leaves meanwhile."
+        raise WardroundError("WR-1914", what, fix=fix) from error
+    return "The home folder can be written."
 
 
 def _policy(home: Home) -> str:

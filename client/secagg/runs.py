@@ -121,6 +121,12 @@ def erase_run(files: SiteFiles) -> None:
     erase_states(files)
 
 
+def has_records(home: Home, run: StudyRunId) -> bool:
+    """Whether this site keeps records of a private run of that name."""
+    path = _path(home, run)
+    return path.parent == home.path / FOLDER and path.is_file()
+
+
 def leave_run(home: Home, run: StudyRunId) -> None:
     """Leave a run for good, whatever state its records are in: its secrets are erased, its name stays taken.
 
@@ -128,7 +134,7 @@ def leave_run(home: Home, run: StudyRunId) -> None:
         WardroundError: WR-1706, there is no such run here; WR-1714, its records cannot be written.
     """
     path = _path(home, run)
-    if path.parent != home.path / FOLDER or not path.is_file():
+    if not has_records(home, run):
         raise WardroundError("WR-1706", f"This site keeps nothing of a run {run!r}.")
     left = [path.with_suffix(".update"), *path.parent.glob(f"{path.stem}.optimizer.*")]
     try:

@@ -37,7 +37,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "hospital home is not usable",
         "The hospital's home folder is missing, its settings are damaged, or the path of a data set cannot be written "
         "into them.",
-        "Give the right home folder, or register the hospital's data again, under a path without control characters.",
+        "Give the right home folder (--home, or the variable WARDROUND_HOME). A hospital that has none yet gets it with"
+        " wardround hospital join CODE --site NAME. If a data set's path is the matter, register it again, under a path"
+        " without control characters.",
     ),
     ErrorPage(
         "WR-1306",

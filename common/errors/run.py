@@ -43,7 +43,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "file cannot be read or written",
         "The operating system refused to read or write a file outside the data sets, usually because the disk is full "
         "or the folder is read-only.",
-        "Free space or choose a folder that can be written with --out; a run goes on with --resume RUN.",
+        "Look at the free space and at whether this account may write there; a file that a command would make is named "
+        "elsewhere with --out. A simulation goes on with --resume RUN, an agent by itself.",
     ),
     ErrorPage(
         "WR-1507",

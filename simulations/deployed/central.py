@@ -56,7 +56,7 @@ def write_central_report(run: Path, out: Path) -> Results:
     """
     study, _, _, card = load_model(run / "model")
     if out.exists() and any(out.iterdir()):
-        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
+        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.", fix="Name another one: --out DIR")
     out.mkdir(parents=True, exist_ok=True)
     rounds = rounds_of(run, ARM, int(card["seed"]), None)
     privacy = [row_without_ledger(study, site) for site in study.site_ids]

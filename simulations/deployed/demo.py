@@ -95,7 +95,7 @@ def run_demo(
         WardroundError: WR-1501, the folder is not empty; WR-1523, a process failed; or what a command refused.
     """
     if out.exists() and any(out.iterdir()):
-        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
+        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.", fix="Name another one: --out DIR")
     out.mkdir(mode=0o700, parents=True, exist_ok=True)
     root = out.resolve()
     study, named = scenario.study, os.environ.get("WARDROUND_DATA")

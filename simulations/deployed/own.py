@@ -93,7 +93,7 @@ def write_own_report(home: Home, model: Path, out: Path) -> Results:
 
 def _make(out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(item.name != LOCK for item in out.iterdir())):
-        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.")
+        raise WardroundError("WR-1501", f"The folder {out.name} is not empty.", fix="Name another one: --out DIR")
     out.mkdir(parents=True, exist_ok=True)
     out.chmod(0o700)
 

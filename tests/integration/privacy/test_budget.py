@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from wardround.client.home import Home
 from wardround.client.hospital import Hospital
+from wardround.client.ledger.patients import Cohort
 from wardround.client.noisy import NoisyRounds
 from wardround.client.policy import POLICY, Policy
 from wardround.client.secagg.rounds import PrivateRounds
@@ -190,7 +192,22 @@ def test_a_run_that_is_left_gives_back_what_it_never_spent(tmp_path: Path) -> No
     assert ledger.state().runs[StudyRunId("run")].open_rounds == 1, "two rounds were trained, of three"
     left = CliRunner().invoke(app, ["hospital", "leave", "run", "--home", str(home.path)])
     assert left.exit_code == 0, left.output
+    assert "free again" in left.output
     assert ledger.state().runs[StudyRunId("run")].open_rounds == 0
+
+
+def test_a_run_without_secure_sum_is_left_in_the_same_way(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 9.0, trust="local")
+    home = Home(promised.homes[SITE])
+    study = promised.study
+    cohort = Cohort.of([home.patient_key("somebody")])
+    home.ledger.reserve(StudyRunId("other"), study.id, cohort, mechanism=study.promise.step, steps=1, rounds=3, now=NOW)
+    runner, place = CliRunner(), ["--home", str(home.path), "--json"]
+    left = runner.invoke(app, ["hospital", "leave", "other", *place])
+    assert json.loads(left.stdout) == {"run": "other", "erased": False, "settled": ["other"]}
+    assert home.ledger.state().runs[StudyRunId("other")].settled
+    again = runner.invoke(app, ["hospital", "leave", "other", *place])
+    assert again.exception.code == "WR-1706"  # type: ignore[union-attr]
 
 
 def test_an_interrupted_run_goes_on_with_the_coordinator_s_optimizer_and_pays_nothing_twice(tmp_path: Path) -> None:
