@@ -16,7 +16,18 @@ import numpy as np
 
 from wardround.client.data.pool import SiteData, open_site_data
 from wardround.client.evaluate.scores import CaseRow, ValidationSummary, case_rows, validation_summary
-from wardround.client.open_runs import join_open_run
+from wardround.client.kept_round import KeptRound, keep_round, kept_round
+from wardround.client.open_runs import (
+    AnsweredRound,
+    another_question,
+    asked_hash,
+    check_goes_on,
+    check_work,
+    is_member,
+    join_open_run,
+    keep_validation,
+    validation_answer,
+)
 from wardround.client.secagg.terms import check_open, check_policy, check_unpromised
 from wardround.client.spending import Spending
 from wardround.client.train.device import choose_device, keep_freed_memory, set_threads
@@ -40,13 +51,12 @@ if TYPE_CHECKING:
     OptimizerState = Mapping[str, NDArray[np.float32]]
 
     from wardround.client.home import Home
-    from wardround.client.kept_round import KeptRound
     from wardround.client.train.local import TrainResult
-    from wardround.common.ids import StudyRunId
     from wardround.common.study import ModelChoice, Study
     from wardround.common.vector import Vector
     from wardround.common.wire.base import RunContext
     from wardround.common.wire.messages import Describe, Score, Train, Validate
+    from wardround.common.wire.noisy import TrainedNoisy
 
 
 @dataclass(frozen=True)
@@ -95,17 +105,6 @@ class Work:
     samples: int
 
 
-@dataclass(frozen=True)
-class LastRound:
-    """A site's newest update: computed once, and given again if it is asked for again."""
-
-    run: StudyRunId
-    round: int
-    reply: Trained
-    update: Vector
-    optimizer_state: OptimizerState
-
-
 class Hospital:
     """A hospital at work.
 
@@ -119,8 +118,8 @@ class Hospital:
         self._models = models
         self._data: dict[bytes, SiteData] = {}
         self._holds: set[str] = set()
-        self._last: LastRound | None = None
-        self.last_noisy: KeptRound | None = None
+        self._last: KeptRound[AnsweredRound] | None = None
+        self.last_noisy: KeptRound[TrainedNoisy] | None = None
         set_threads(home.settings.threads)
         keep_freed_memory()
         self.device = choose_device(home.settings.device)
@@ -136,14 +135,17 @@ class Hospital:
         """Train the model that came with the question (open mode).
 
         Returns:
-            The reply and the site's update, shape ``[P]``.
+            The reply and the site's update, shape ``[P]``; the same again for the same question.
         """
-        if self._last is not None and (self._last.run, self._last.round) == (question.run, question.round):
-            return self._last.reply, self._last.update
         begin = time.perf_counter()
         study = self._open_study(question)
+        asked, last = asked_hash(self.home, question, vector), self._newest(question)
+        if last is not None and last.reply.asked == asked:
+            return last.reply.reply, last.update
         if question.rounds != study.training.rounds or question.round > question.rounds:
             raise WardroundError("WR-1301", f"Round {question.round} of {question.rounds} is not one of the study's.")
+        if is_member(self.home):
+            self._check_once(study, question, last)
         self.load(study, vector, question.layout)
         validation = self.validation(study, question) if question.validate_first else NOTHING_VALIDATED
         state = self._optimizer_state(question, study)
@@ -163,15 +165,36 @@ class Hospital:
             validation_loss=validation.loss,
             validation_metric=validation.metric,
         )
-        self._last = LastRound(question.run, question.round, reply, update, result.optimizer_state)
+        answered = AnsweredRound(asked=asked, reply=reply)
+        self._last = KeptRound(question.run, answered, update, result.optimizer_state)
+        if is_member(self.home):
+            keep_round(self.home, self._last)
         return reply, update
 
+    def _newest(self, question: Train) -> KeptRound[AnsweredRound] | None:
+        """The newest round of the question's run, also where another process has trained it."""
+        if (self._last is None or self._last.run != question.run) and is_member(self.home):
+            self._last = kept_round(self.home, question.run, AnsweredRound)
+        return self._last if self._last is not None and self._last.run == question.run else None
+
+    def _check_once(self, study: Study, question: Train, last: KeptRound[AnsweredRound] | None) -> None:
+        """Refuse what the approval of the study does not cover."""
+        check_goes_on(self.home, question.run)
+        if last is not None and last.reply.reply.round >= question.round:
+            raise another_question(question.round)
+        check_work(study, question, self.training_samples(study, question))
+
     def validate(self, question: Validate, vector: Vector) -> Validated:
-        """Score the model that came with the question on the validation patients."""
+        """Score the model that came with the question on the validation patients: the run's last question."""
         study = self._open_study(question)
+        if (answered := validation_answer(self.home, question, vector)) is not None:
+            return answered
         self.load(study, vector, question.layout)
         summary = self.validation(study, question)
-        return Validated(site=self.home.site, loss=summary.loss, metric=summary.metric)
+        reply = Validated(site=self.home.site, loss=summary.loss, metric=summary.metric)
+        if is_member(self.home):
+            keep_validation(self.home, question, vector, reply)
+        return reply
 
     def score(self, question: Score, vector: Vector) -> Scored:
         """Score the model patient by patient; the table stays in the run's folder at this site."""
@@ -329,10 +352,10 @@ class Hospital:
         policy.check_hours(datetime.now().astimezone().time())
 
     def _optimizer_state(self, question: Train, study: Study) -> OptimizerState | None:
-        last = self._last
-        if study.training.optimizer_state == "reset" or last is None or last.run != question.run:
+        last = self._newest(question)
+        if study.training.optimizer_state == "reset" or last is None:
             return None
-        if last.round >= question.round:  # the run was started again from an earlier round
+        if last.reply.reply.round >= question.round:  # the run was started again from an earlier round
             return None
         return last.optimizer_state
 

@@ -1,21 +1,21 @@
-"""A site's newest update of an open run with a promise, kept on its disk until the run is over.
+"""A site's newest update of an open run, kept on its disk until the run is over.
 
-The round was paid for once, so it is computed once: whoever was killed after the training, hospital or coordinator, the
-same bytes leave again. What is kept has its noise already. The file holds the SHA-256 of the rest, the length of the
-reply (4 bytes, big-endian), the reply (JSON), and update and optimizer's state (safetensors).
+The round is answered once, and paid for once where patients have a promise: whoever was killed after the training,
+hospital or coordinator, the same bytes leave again. With a promise, what is kept has its noise already. The file holds
+the SHA-256 of the rest, the length of the reply (4 bytes, big-endian), the reply (JSON), and update and optimizer's
+state (safetensors).
 """
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 from safetensors.numpy import load, save
 
 from wardround.client.home import write_atomically
 from wardround.common.errors import WardroundError
-from wardround.common.wire.noisy import TrainedNoisy
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,12 +23,15 @@ if TYPE_CHECKING:
 
     import numpy as np
     from numpy.typing import NDArray
+    from pydantic import BaseModel
 
     from wardround.client.home import Home
     from wardround.common.ids import StudyRunId
     from wardround.common.vector import Vector
 
     OptimizerState = Mapping[str, NDArray[np.float32]]
+
+R = TypeVar("R", bound="BaseModel")
 
 FILE: Final = "newest.round"
 """Name of the file in the run's folder."""
@@ -40,23 +43,23 @@ _STATE: Final = "state/"
 
 
 @dataclass(frozen=True)
-class KeptRound:
+class KeptRound(Generic[R]):
     """A site's newest update of a run.
 
     Attributes:
         run: The study run.
-        reply: What was answered.
+        reply: What was answered, and to what.
         update: What leaves with it, shape ``[P]``.
         optimizer_state: The optimizer's state after the round, by name.
     """
 
     run: StudyRunId
-    reply: TrainedNoisy
+    reply: R
     update: Vector
     optimizer_state: OptimizerState
 
 
-def keep_round(home: Home, kept: KeptRound) -> None:
+def keep_round(home: Home, kept: KeptRound[R]) -> None:
     """Keep a round in place of the one before; durable on return."""
     path = _path(home, kept.run)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -66,8 +69,8 @@ def keep_round(home: Home, kept: KeptRound) -> None:
     write_atomically(path, hashlib.sha256(content).digest() + content, mode=0o600)
 
 
-def kept_round(home: Home, run: StudyRunId) -> KeptRound | None:
-    """The newest round of a run; None where none is kept.
+def kept_round(home: Home, run: StudyRunId, kind: type[R]) -> KeptRound[R] | None:
+    """The newest round of a run, whose reply is of a kind; None where none is kept.
 
     Raises:
         WardroundError: WR-1714, the file is damaged.
@@ -83,7 +86,7 @@ def kept_round(home: Home, run: StudyRunId) -> KeptRound | None:
     end = _LENGTH + int.from_bytes(content[:_LENGTH], "big")
     tensors = load(content[end:])
     state = {name.removeprefix(_STATE): tensor for name, tensor in tensors.items() if name.startswith(_STATE)}
-    return KeptRound(run, TrainedNoisy.model_validate_json(content[_LENGTH:end]), tensors[_UPDATE], state)
+    return KeptRound(run, kind.model_validate_json(content[_LENGTH:end]), tensors[_UPDATE], state)
 
 
 def forget_round(home: Home, run: StudyRunId) -> None:

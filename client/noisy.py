@@ -154,11 +154,11 @@ class NoisyRounds:
         self._hospital.last_noisy = newest
         return reply, update
 
-    def _newest(self, question: RunContext) -> KeptRound | None:
+    def _newest(self, question: RunContext) -> KeptRound[TrainedNoisy] | None:
         """The newest round of the question's run, also where another process has trained it."""
         last = self._hospital.last_noisy
         if last is None or last.run != question.run:
-            last = self._hospital.last_noisy = kept_round(self._hospital.home, question.run)
+            last = self._hospital.last_noisy = kept_round(self._hospital.home, question.run, TrainedNoisy)
         return last
 
     @staticmethod

@@ -103,7 +103,7 @@ def doctor(home: Home, *more: str) -> tuple[int, dict[str, dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("agent")
-    scenario = chest_scenario()
+    scenario = chest_scenario(training={"epochs": 3_000})  # a round is as long as a test asks for
     noisy = chest_scenario(
         name="noisy",
         training={"optimizer": "sgd", "momentum": 0.0, "augmentation": []},
