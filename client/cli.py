@@ -161,6 +161,19 @@ def leave(
     typer.echo(f"Left {run}: {erased}; {settled if left.settled else nothing}.")
 
 
+@app.command()
+def unit(
+    gpu: Annotated[bool, typer.Option("--gpu", help="The drop-in that lets the service use a GPU.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Print the systemd unit of the agent, as it comes with this release."""
+    from importlib.resources import files
+
+    name = "wardround-hospital-gpu.conf" if gpu else "wardround-hospital.service"
+    content = (files("wardround.client") / "systemd" / name).read_text(encoding="utf-8")
+    typer.echo(json.dumps({"name": name, "content": content}) if as_json else content, nl=as_json)
+
+
 _TOLD = "The agent tells the coordinator when it is connected."
 
 

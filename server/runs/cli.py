@@ -133,9 +133,18 @@ def restore(
     typer.echo(json.dumps({"stopped": stopped}) if as_json else words)
 
 
+def unit(as_json: JsonFlag = False) -> None:
+    """Print the systemd unit of the coordinator, as it comes with this release."""
+    from importlib.resources import files
+
+    name = "wardround-coordinator.service"
+    content = (files("wardround.server") / "systemd" / name).read_text(encoding="utf-8")
+    typer.echo(json.dumps({"name": name, "content": content}) if as_json else content, nl=as_json)
+
+
 def mount(app: typer.Typer) -> None:
     """Add the commands to the coordinator's."""
-    for command in (serve, start, stop, resume, watch, doctor, backup, restore):
+    for command in (serve, start, stop, resume, watch, doctor, backup, restore, unit):
         app.command()(command)
 
 

@@ -29,8 +29,8 @@ def shell_lines(text: str) -> Iterator[list[str]]:
 
 
 def commands_of(page: Path, program: str) -> list[list[str]]:
-    """What a page gives to a program, in ``bash`` blocks."""
-    lines = shell_lines(page.read_text(encoding="utf-8"))
+    """What a page gives to a program, in ``bash`` blocks; where its output goes is the shell's."""
+    lines = [words[: words.index(">")] if ">" in words else words for words in shell_lines(page.read_text("utf-8"))]
     return [words[1:] for words in lines if words[0].rsplit("/", 1)[-1] == program]
 
 

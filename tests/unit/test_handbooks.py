@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from fakes.command_lines import commands_of, parse
+from typer.testing import CliRunner
+
+from wardround.simulations.cli import app
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,3 +67,24 @@ def test_both_languages_give_the_same_commands(root: Path) -> None:
     assert blocks[0] == blocks[1]
     codes = [sorted(set(re.findall(r"WR-\d{4}", text))) for text in (english, chinese)]
     assert codes[0] == codes[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["hospital", "unit"], "wardround-hospital.service"),
+        (["hospital", "unit", "--gpu"], "wardround-hospital-gpu.conf"),
+        (["coordinator", "unit"], "wardround-coordinator.service"),
+    ],
+)
+def test_the_installed_program_prints_the_units_that_are_checked(root: Path, words: list[str], name: str) -> None:
+    printed = CliRunner().invoke(app, words)
+    assert printed.exit_code == 0
+    assert printed.stdout == (root / "deploy" / "systemd" / name).read_text(encoding="utf-8")
+    if "--gpu" not in words:
+        (service,) = re.findall(rf"/opt/\S+ {' '.join(words)} > /etc/systemd/system/(\S+)", _handbook(root, words[0]))
+        assert service == name
+
+
+def _handbook(root: Path, who: str) -> str:
+    return (root / "deploy" / "docs" / f"handbook-{who}.md").read_text(encoding="utf-8")

@@ -57,7 +57,9 @@ def test_a_missing_image_is_named_and_mended(model: Path, data: Path, tmp_path: 
 
 def test_the_folder_of_something_else_is_refused(model: Path, data: Path, tmp_path: Path) -> None:
     (tmp_path / "out" / "hospital").mkdir(parents=True)
-    assert code(model, data, tmp_path / "out") == "WR-1501"
+    with pytest.raises(WardroundError, match="WR-1501") as refused:
+        evaluate_model(model, data, None, tmp_path / "out", device="cpu")
+    assert "--resume" not in refused.value.fix, "nothing is gone on with"
 
 
 def test_data_of_another_task_are_refused(model: Path, data: Path, tmp_path: Path) -> None:
