@@ -71,6 +71,10 @@ _SHOWS: Final = {
 }
 
 
+_NOT_DEFINED: Final = "not defined"
+_BECAUSE: Final = "not defined, because"
+
+
 def text(words: str, classes: str = "") -> Cell:
     """A cell of text without numbers of the run."""
     return Cell((words,), classes=classes)
@@ -83,7 +87,7 @@ def metric_cell(found: FoundMetric | None, classes: str = "") -> Cell:
     row = found.row
     note: Sentence = (Quote(row.reason, f"{found.source}/reason"),) if row.reason else ()
     if row.value is None:
-        return Cell(("undefined",), note=note, classes=f"none {classes}".strip())
+        return Cell((_BECAUSE if note else _NOT_DEFINED,), note=note, classes=f"none {classes}".strip())
     places = decimals(row.metric)
     bounds = interval(row.ci95, f"{found.source}/ci95", places=places) if row.ci95 is not None else ()
     return Cell((fixed(row.value, f"{found.source}/value", places=places),), bounds, note, classes)
@@ -120,7 +124,7 @@ def _once(cell: Cell, column: int, told: set[tuple[int, str]]) -> Cell:
     """The cell without its note when the column has said the same already."""
     key = (column, plain(cell.note))
     if key in told:
-        return replace(cell, note=())
+        return replace(cell, main=(_NOT_DEFINED,) if cell.main == (_BECAUSE,) else cell.main, note=())
     told.add(key)
     return cell
 
@@ -135,16 +139,22 @@ def _foreign(lookup: Lookup, arm: str | None, site: str) -> str:
 
 
 def detail_table(lookup: Lookup) -> Table:
-    """Every metric and label of the reported model at every site."""
+    """Every metric and label of the reported model at every site; those that nobody gives for one reason in one row."""
     chosen = FEDERATED if lookup.has_federated else None
     keys = list(dict.fromkeys((row.metric, row.label) for row in lookup.results.metrics))
     sites = lookup.test_sites
     rows = []
+    nowhere: dict[tuple[str, ...], tuple[dict[str, None], tuple[Cell, ...]]] = {}
     for metric, label in keys:
         found = [lookup.metric(chosen or WITHOUT + site, site, metric, label) for site in sites]
+        cells = tuple(metric_cell(item) for item in found)
+        if all(item is not None and item.row.value is None for item in found):
+            names, _ = nowhere.setdefault(tuple(plain(cell.note) for cell in cells), ({}, cells))
+            names[metric_name(metric)] = None
+            continue
         better = ", lower is better" if metric in LOWER_IS_BETTER else ""
-        heading = Cell((metric_name(metric),), note=(f"{label}{better}",), classes="arm")
-        rows.append((heading, *(metric_cell(item) for item in found)))
+        rows.append((Cell((metric_name(metric),), note=(f"{label}{better}",), classes="arm"), *cells))
+    rows += [(text(", ".join(names), "arm wide"), *cells) for names, cells in nowhere.values()]
     model = "the federated model" if chosen else "the federation trained without the hospital"
     return Table(f"Every metric of {model}, by hospital and class.", ("Metric", *sites), tuple(rows))
 
@@ -212,7 +222,7 @@ def _seed_cell(lookup: Lookup, arm: str, site: str, seed: int) -> Cell:
         key = (row.arm, row.test_site, row.metric, row.label, row.seed, row.fold)
         if key == (arm, site, lookup.main_metric, lookup.main_label, seed, None):
             if row.value is None:
-                return text("undefined", "none")
+                return text(_NOT_DEFINED, "none")
             return Cell((fixed(row.value, pointer("metrics", place, "value"), places=decimals(row.metric)),))
     return text(DASH, "none")
 
