@@ -13,6 +13,7 @@ import typer
 from wardround.client.agent.cli import add_commands
 from wardround.client.data.cli import app as data_app
 from wardround.client.ledger.cli import app as ledger_app
+from wardround.client.weights.cli import app as weights_app
 
 if TYPE_CHECKING:
     from wardround.client.home import Home
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 app.add_typer(data_app, name="data")
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(weights_app, name="weights")
 add_commands(app)
 
 HomeOption = Annotated[Path | None, typer.Option(envvar="WARDROUND_HOME", help="The hospital's home folder.")]

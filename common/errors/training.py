@@ -60,9 +60,9 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The study begins with the weights of a file that it names by its SHA-256. The file is not where it is looked "
         "for, has another SHA-256, or is no safetensors file of finite float32 tensors. A hospital takes it from its "
         "own home and from nobody else.",
-        "Put the file that the study names into the folder models of the hospital's home, under the name that the "
-        "message gives; for wardround simulate, name it with --init FILE or put it into the folder models of the data "
-        "folder.",
+        "At a hospital: wardround hospital weights add FILE, with the file that the study names. For wardround"
+        " simulate, name it with --init FILE or put it into the folder models of the data folder, under its SHA-256; a"
+        " coordinator has it in the folder weights.",
     ),
     ErrorPage(
         "WR-1209",

@@ -19,7 +19,7 @@ def show_curves(curves: Curves) -> None:
     """The mean over hospitals of each point, then hospital by hospital; 80 columns suffice."""
     name, seeds = metric_name(curves.metric), count(len(curves.seeds), "seed")
     table = Table(title=f"{curves.study.name}: mean {name} of the training hospitals, {seeds}", box=SIMPLE)
-    for heading in ("trust", "epsilon", "noise", name, "worst to best seed", "of no promise"):
+    for heading in ("trust", "epsilon", "noise", name, "worst to\nbest seed", "of no\npromise"):
         table.add_column(heading, justify="left" if heading == "trust" else "right", no_wrap=True)
     for point in curves.points:
         value = curves.value(point.point, "mean")

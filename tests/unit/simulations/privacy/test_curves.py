@@ -106,6 +106,20 @@ def test_tables_fit_eighty_columns_and_hold_the_means(curves: Curves, capsys: py
         assert words in printed
 
 
+@pytest.mark.parametrize("columns", ["80", "120"])
+def test_headings_of_a_curve_are_whole(
+    columns: str, curves: Curves, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    points = [point.model_copy(update={"trust": "distributed", "noise_multiplier": 12.3456}) for point in curves.points]
+    show_curves(curves.model_copy(update={"points": points}))
+    printed = capsys.readouterr().out
+    assert max(map(len, printed.splitlines())) <= int(columns)
+    assert "…" not in printed
+    for words in ("distributed", "12.3456", "worst to", "best seed", "of no", "promise", "0.750 to 1.000"):
+        assert words in printed
+
+
 def test_three_hospitals_of_the_fake_are_those_of_the_cases() -> None:
     assert tuple(promised_scenario(3).study.sites) == SITES
     assert chest_scenario().study.task.labels == ("abnormal",)
