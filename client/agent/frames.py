@@ -19,7 +19,10 @@ from __future__ import annotations
 import json
 import struct
 from dataclasses import asdict, dataclass
+from dataclasses import fields as dataclass_fields
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
     import socket
@@ -34,6 +37,12 @@ LAYOUT: Final = b"L"
 MAX_HEADER: Final = 16 << 20
 MAX_BODY: Final = 1 << 31
 """Flower's own messages, protobuf, can hold no more."""
+
+MAX_WORD: Final = 64
+"""Characters of a word that describes a vector."""
+
+MAX_DIMENSIONS: Final = 8
+"""Of a vector; those of this release have one."""
 
 _HEAD: Final = struct.Struct("<cQQ")
 
@@ -112,8 +121,11 @@ def send(connection: socket.socket, letter: bytes, header: object, body: bytes |
 
     Raises:
         OSError: The other process is gone.
+        WardroundError: WR-1301, it is longer than a frame may be, and nothing of it was written.
     """
     content = json.dumps(_plain(header), allow_nan=True).encode()
+    if len(content) > MAX_HEADER or len(body) > MAX_BODY:
+        raise WardroundError("WR-1301", "The fields or the vector of a message are larger than any message has.")
     connection.sendall(_HEAD.pack(letter, len(content), len(body)) + content)
     if len(body):
         connection.sendall(body)
@@ -125,21 +137,32 @@ def receive(connection: socket.socket) -> tuple[bytes, Any, bytearray]:
     Raises:
         EOFError: The other process has closed its end.
         OSError: The other process is gone.
-        ValueError: It is no frame, or too long.
+        ValueError: It is no frame, or too long; what comes after it cannot be read.
+        WardroundError: WR-1301, its header cannot be read; the next frame can.
     """
     letter, header, body = _HEAD.unpack(_exactly(connection, _HEAD.size))
     if header > MAX_HEADER or body > MAX_BODY:
         raise ValueError("a frame is too long")
-    return letter, json.loads(_exactly(connection, header), object_hook=_bytes), _exactly(connection, body)
+    content, vector = _exactly(connection, header), _exactly(connection, body)
+    try:
+        return letter, json.loads(content, object_hook=_bytes), vector
+    except (ValueError, RecursionError):
+        raise WardroundError("WR-1301", "The header of a message cannot be read.") from None
 
 
-def read_question(header: Mapping[str, Any]) -> Question:
+def read_question(header: Any) -> Question:  # noqa: ANN401 - as it came
     """The question of a header.
 
     Raises:
-        TypeError: It is none.
+        WardroundError: WR-1301, it is none.
     """
-    return Question(**{**header, "vector": _form(header["vector"])})
+    if (
+        not isinstance(header, dict)
+        or header.keys() - {field.name for field in dataclass_fields(Question)}
+        or not _is_question(header)
+    ):
+        raise WardroundError("WR-1301", "The header of a message is none of a question.")
+    return Question(**{**header, "vector": _form(header.get("vector"))})
 
 
 def read_reply(header: Mapping[str, Any]) -> Reply:
@@ -151,8 +174,31 @@ def read_reply(header: Mapping[str, Any]) -> Reply:
     return Reply(**{**header, "vector": _form(header["vector"])})
 
 
-def _form(header: Mapping[str, Any] | None) -> VectorForm | None:
-    return None if header is None else VectorForm(header["dtype"], tuple(header["shape"]), header["stype"])
+def _is_question(header: Mapping[str, Any]) -> bool:
+    kinds = {"kind": str, "run": int, "fields": dict, "heads": list | None}
+    return all(isinstance(header.get(name), kind) for name, kind in kinds.items())
+
+
+def _form(header: Any) -> VectorForm | None:  # noqa: ANN401 - as it came
+    """How a vector is to be read; its words and sizes are looked at before anything is made of them.
+
+    Raises:
+        WardroundError: WR-1301.
+    """
+    if header is None:
+        return None
+    if not isinstance(header, dict) or header.keys() != {"dtype", "shape", "stype"}:
+        raise WardroundError("WR-1301", "A vector is described by what describes none.")
+    words, shape = (header["dtype"], header["stype"]), header["shape"]
+    if not all(isinstance(word, str) and len(word) <= MAX_WORD for word in words) or not _are_sizes(shape):
+        raise WardroundError("WR-1301", "A vector is described by what describes none.")
+    return VectorForm(header["dtype"], tuple(shape), header["stype"])
+
+
+def _are_sizes(shape: object) -> bool:
+    if not isinstance(shape, list) or len(shape) > MAX_DIMENSIONS:
+        return False
+    return all(type(size) is int and 0 <= size <= MAX_BODY for size in shape)
 
 
 def _plain(header: object) -> object:
@@ -167,8 +213,16 @@ def _packed(field: object) -> object:
 
 
 def _bytes(found: dict[str, Any]) -> Any:  # noqa: ANN401 - what JSON holds
-    """Turn what :func:`_packed` made back into bytes: a field never is a table otherwise."""
-    return bytes.fromhex(found["hex"]) if found.keys() == {"hex"} else found
+    """Turn what :func:`_packed` made back into bytes: a field never is a table otherwise.
+
+    Raises:
+        ValueError: It is not what that makes.
+    """
+    if found.keys() != {"hex"}:
+        return found
+    if not isinstance(found["hex"], str):
+        raise ValueError("no hexadecimal digits")  # noqa: TRY004 - as JSON's own errors
+    return bytes.fromhex(found["hex"])
 
 
 def _exactly(connection: socket.socket, count: int) -> bytearray:

@@ -188,7 +188,7 @@ class Worker:
     def _receive(self, running: _Running) -> tuple[bytes, Any, bytearray]:
         try:
             return frames.receive(running.connection)
-        except (EOFError, OSError):
+        except (EOFError, OSError, ValueError, WardroundError):  # what it says is none of a worker's words
             raise self._died(running) from None
 
     def _died(self, running: _Running) -> WardroundError:

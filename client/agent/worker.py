@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from wardround.client.agent import frames
 from wardround.client.agent.confine import die_with_parent, leave_no_dump
+from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
     from flwr.app import Context, Message
@@ -73,7 +74,6 @@ def ready(home: str) -> frames.Ready:
     from wardround.client import app  # noqa: F401 - loaded now, not with the first message
     from wardround.client.home import Home
     from wardround.client.train.device import choose_device
-    from wardround.common.errors import WardroundError
 
     try:
         device = choose_device(Home(Path(home)).settings.device)
@@ -89,19 +89,33 @@ def serve(connection: socket.socket, home: str) -> None:
             letter, header, body = frames.receive(connection)
         except (EOFError, ConnectionError):
             return
+        except WardroundError as error:  # this message is refused; the next one is as good as any
+            frames.send(connection, frames.REPLY, _refused(error))
+            continue
         if letter == frames.SIZES:
             frames.send(connection, frames.LAYOUT, layout(Path(home), header))
             continue
+        reply, vector = _answered(header, body, home)
+        frames.send(connection, frames.REPLY, reply, vector)
+
+
+def _answered(header: Any, body: bytearray, home: str) -> tuple[frames.Reply, bytes]:  # noqa: ANN401 - as it came
+    try:
         question = frames.read_question(header)
         hear(question, home)
-        reply, vector = answer(question, body, home)
-        frames.send(connection, frames.REPLY, replace(reply, head=new_head(question, home)), vector)
+    except WardroundError as error:
+        return _refused(error), b""
+    reply, vector = answer(question, body, home)
+    return replace(reply, head=new_head(question, home)), vector
+
+
+def _refused(error: WardroundError) -> frames.Reply:
+    return frames.Reply(reason=f"{error.code}: {error.what}")
 
 
 def layout(home: Path, study: str) -> dict[str, Any]:
     """Names and shapes of what an approved study's model sends, or why it has none here."""
     from wardround.client.app import resident
-    from wardround.common.errors import WardroundError
     from wardround.common.ids import StudyId
 
     try:
@@ -113,22 +127,28 @@ def layout(home: Path, study: str) -> dict[str, Any]:
 
 
 def hear(question: Question, home: str) -> None:
-    """Keep what witnesses said for the payment that the question may cost."""
+    """Keep what witnesses said for the payment that the question may cost.
+
+    Raises:
+        WardroundError: WR-1301, it is nothing that a witness says.
+    """
+    from pydantic import ValidationError
+
     from wardround.client.app import resident
-    from wardround.common.errors import WardroundError
     from wardround.common.privacy.witness import SignedHead
 
+    heads = question.heads
+    try:
+        heard = None if heads is None else [None if head is None else SignedHead.model_validate(head) for head in heads]
+    except ValidationError:
+        raise WardroundError("WR-1301", "What a witness said cannot be read.") from None
     with suppress(WardroundError):  # the answer will say the same
-        heads = question.heads
-        resident(home).home.heard = (
-            None if heads is None else [None if head is None else SignedHead.model_validate(head) for head in heads]
-        )
+        resident(home).home.heard = heard
 
 
 def new_head(question: Question, home: str) -> dict[str, Any] | None:
     """Where the privacy ledger stands after a message that may have spent something; None: it has not."""
     from wardround.client.app import resident
-    from wardround.common.errors import WardroundError
     from wardround.common.wire.kinds import KINDS
 
     kind = KINDS.get(question.kind)

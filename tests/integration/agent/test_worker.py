@@ -159,7 +159,6 @@ def test_it_sees_no_secret_of_the_agent_and_no_open_file(
     seen, script = tmp_path / "seen", tmp_path / "python"
     script.write_text(f"#!/bin/sh\nenv > {shlex.quote(str(seen))}\nls -l /proc/self/fd >> {shlex.quote(str(seen))}\n")
     script.chmod(0o700)
-    monkeypatch.setattr(sys, "executable", str(script))
     secrets = {"https_proxy": "http://user:sesame@proxy", "WARDROUND_HOME": "sesame", "FLWR_SECRET": "sesame"}
     for name, value in secrets.items():
         monkeypatch.setenv(name, value)
@@ -168,7 +167,7 @@ def test_it_sees_no_secret_of_the_agent_and_no_open_file(
     with key.open() as held:
         os.set_inheritable(held.fileno(), True)
         with pytest.raises(WardroundError):
-            Worker(hospital[0].path).start()
+            Worker(hospital[0].path, command=[str(script)]).start()
     text = seen.read_text()
     assert "OMP_WAIT_POLICY=passive" in text  # it was written by what was started in the worker's place
     assert "sesame" not in text
