@@ -221,6 +221,10 @@ def attack(
         typer.Option("--set", help="leakage: change a field: section.field=value; may be repeated."),
     ] = None,
     data: DataOption = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="leakage: file of the weights that model.init names; default: in the folder of the data."),
+    ] = None,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="leakage: audits with a thousand canaries each.")] = 5,
     quick: Annotated[
         bool, typer.Option("--quick", help="leakage: toys alone; no run is trained and no network inverted.")
@@ -238,16 +242,18 @@ def attack(
     from wardround.simulations.attacks.show import show_attack
     from wardround.simulations.run_folder import free_folder
 
-    of_leakage = bool(target or settings or quick or without_privacy)
+    of_leakage = bool(target or settings or quick or without_privacy or init)
     if (of_leakage and name != NAME) or ((case or sites) and name == NAME):
         raise typer.BadParameter("--case and --sites are for secagg; a study, --set, --quick and the like for leakage")
+    if init is not None and (target is None or quick):
+        raise typer.BadParameter("--init belongs to a study whose runs are attacked: without --quick")
     folder = out or free_folder(Path("runs"), "attack")
     if name == NAME:
         from wardround.simulations.attacks.leakage.command import Wanted, run_leakage
         from wardround.simulations.attacks.leakage.show import show_leakage
 
         side_by_side = workers or os.cpu_count() or 1
-        wanted = Wanted(target, settings or (), data, seeds, quick, without_privacy, side_by_side)
+        wanted = Wanted(target, settings or (), data, seeds, quick, without_privacy, side_by_side, init)
         with watching(quiet=as_json) as watch:
             found = run_leakage(wanted, folder, watch)
         _end_attack(found.model_dump_json(), lambda: show_leakage(found), holds=found.passed, as_json=as_json)

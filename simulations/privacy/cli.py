@@ -57,6 +57,10 @@ def curve(
     data: Annotated[
         Path | None, typer.Option("--data", help="Folder with the data sets; default: the variable WARDROUND_DATA.")
     ] = None,
+    init: Annotated[
+        Path | None,
+        typer.Option(help="File of the weights that model.init names; default: in the folder models of the data."),
+    ] = None,
     settings: SettingOption = None,
     seeds: Annotated[int, typer.Option(min=1, max=1000, help="Number of seeds.")] = 3,
     workers: Annotated[int | None, typer.Option(min=1, help="Trainings side by side; default: one per core.")] = None,
@@ -87,11 +91,11 @@ def curve(
         None if reference is None else load_scenario(reference),
     )
     folder = out or free_folder(Path("runs"), f"curve-{scenario.study.name}")
-    found = _drawn(request, folder, workers or max(1, (os.cpu_count() or 1) // threads), quiet=as_json)
+    found = _drawn(request, folder, workers or max(1, (os.cpu_count() or 1) // threads), init, quiet=as_json)
     _answer(found, folder, as_json=as_json)
 
 
-def _drawn(request: CurveRequest, folder: Path, workers: int, *, quiet: bool) -> Curves:
+def _drawn(request: CurveRequest, folder: Path, workers: int, init: Path | None, *, quiet: bool) -> Curves:
     from rich.console import Console
 
     from wardround.simulations.privacy.curve import draw_curve
@@ -99,9 +103,9 @@ def _drawn(request: CurveRequest, folder: Path, workers: int, *, quiet: bool) ->
 
     try:
         if quiet:
-            return draw_curve(request, folder, workers=workers)
+            return draw_curve(request, folder, workers=workers, init=init)
         with RichProgress(Console(stderr=True)) as progress:
-            return draw_curve(request, folder, workers=workers, progress=progress)
+            return draw_curve(request, folder, workers=workers, progress=progress, init=init)
     except KeyboardInterrupt as error:
         fix = f"Give the same command again with: --out {shlex.quote(str(folder))}"
         raise WardroundError("WR-1508", "The curve was interrupted; finished trainings are kept.", fix=fix) from error

@@ -89,7 +89,14 @@ def _split_alike(reference: Study, study: Study) -> Study:
     return build_study(reference.model_dump(by_alias=True) | {"split": study.split.model_dump(by_alias=True)})
 
 
-def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progress: Progress | None = None) -> Curves:
+def draw_curve(
+    request: CurveRequest,
+    folder: Path,
+    *,
+    workers: int = 1,
+    progress: Progress | None = None,
+    init: Path | None = None,
+) -> Curves:
     """Train what is left of a curve, and write its folder.
 
     Args:
@@ -97,6 +104,7 @@ def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progres
         folder: New, empty, or of the same request.
         workers: Trainings side by side, each in its own process.
         progress: Is told how far it is; None for nobody.
+        init: File of the weights that ``model.init`` names; None: in the folder, or that of the data.
 
     Raises:
         WardroundError: The folder, the data, the device or a study run is refused or failed.
@@ -104,7 +112,20 @@ def draw_curve(request: CurveRequest, folder: Path, *, workers: int = 1, progres
     device = choose_device(request.device)
     with open_run(folder, request, fix=_ANOTHER):
         write_settings(folder, request, workers=workers, device=device.description)
+        _keep_weights(request, folder, init)
         return _draw(request, folder, workers, progress or QuietProgress())
+
+
+def _keep_weights(request: CurveRequest, folder: Path, init: Path | None) -> None:
+    """Keep the file of weights of every point in the folder: each names the study's, or its reference's own.
+
+    Raises:
+        WardroundError: WR-1208, one is nowhere or has another hash, or a file is given and the study names none.
+    """
+    root = None if request.data_root is None else Path(request.data_root)
+    find_weights(request.study, folder, init=init, data_root=root)
+    for point in request.points:
+        find_weights(point.study, folder, data_root=root)
 
 
 def _draw(request: CurveRequest, folder: Path, workers: int, progress: Progress) -> Curves:

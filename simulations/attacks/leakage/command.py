@@ -39,6 +39,7 @@ class Wanted:
         quick: Toys alone, and no network is inverted.
         without_privacy: Take the study's noise away: everything should succeed then.
         workers: Whole runs side by side.
+        init: File of the weights that ``model.init`` names; None: in the finished run, or the folder of the data.
     """
 
     target: str | None = None
@@ -48,6 +49,7 @@ class Wanted:
     quick: bool = False
     without_privacy: bool = False
     workers: int = 1
+    init: Path | None = None
 
 
 def run_leakage(wanted: Wanted, folder: Path, watch: Callable[[int, int], None]) -> LeakageReport:
@@ -68,7 +70,7 @@ def run_leakage(wanted: Wanted, folder: Path, watch: Callable[[int, int], None])
         raise WardroundError("WR-1809", "The study has no [privacy] table: there is no promise to attack.")
     suite = replace(suite, study=request.study)
     if not wanted.quick:
-        suite = _with_runs(suite, request, folder, finished, wanted.workers)
+        suite = _with_runs(suite, request, folder, finished, wanted)
     report = attack_leakage(suite, folder, watch)
     if finished is not None and not wanted.without_privacy:
         write_atomically(finished / FILE, (folder / FILE).read_bytes())
@@ -81,10 +83,18 @@ def _request(wanted: Wanted, finished: Path | None) -> RunRequest:
     return read_request(finished)
 
 
-def _with_runs(suite: Suite, request: RunRequest, folder: Path, finished: Path | None, workers: int) -> Suite:
+def _with_runs(suite: Suite, request: RunRequest, folder: Path, finished: Path | None, wanted: Wanted) -> Suite:
     """The same with attacks on whole runs, and with images of the study's own patients where there are enough."""
     root = None if request.data_root is None else Path(request.data_root)
-    runs = Runs.open(request.scenario, root, folder / RUNS, device=request.device, workers=workers, finished=finished)
+    runs = Runs.open(
+        request.scenario,
+        root,
+        folder / RUNS,
+        device=request.device,
+        workers=wanted.workers,
+        finished=finished,
+        init=wanted.init,
+    )
     images = runs.images()
     enough = len(images) >= VICTIMS + CROWD + LEAST
     return replace(suite, images=images if enough else None, more={"membership-runs": runs.attack})

@@ -78,14 +78,17 @@ class Runs:
         device: str,
         workers: int,
         finished: Path | None,
+        init: Path | None = None,
     ) -> Runs:
         """Make the hospitals.
 
         Raises:
             WardroundError: WR-10xx or WR-11xx, the scenario or a hospital's data cannot be used; WR-1208, a finished
-                run has lost its initial weights.
+                run has lost its initial weights, or ``init`` is not the file that the study names.
         """
-        if finished is not None:  # it has kept the file of weights that its study began with
+        if init is not None:
+            find_weights(scenario.study, folder, init=init)
+        elif finished is not None:  # it has kept the file of weights that its study began with
             find_weights(scenario.study, folder, data_root=finished)
         alone = replace(scenario, simulation=scenario.simulation.model_copy(update={"unseen": ()}), faults=())
         hospitals = build_hospitals(alone, data_root, folder, device=device, threads=1, progress=lambda _: None)

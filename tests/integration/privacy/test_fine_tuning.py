@@ -18,9 +18,11 @@ from safetensors.numpy import load_file
 from wardround.common.errors import WardroundError
 from wardround.common.models.catalogue import build_model, initial_model
 from wardround.common.study import build_study
+from wardround.simulations.attacks.leakage.runs import Runs
 from wardround.simulations.evaluation import evaluate_model
 from wardround.simulations.experiment import new_request, simulate
 from wardround.simulations.grid import InProcessGrid
+from wardround.simulations.privacy.curve import curve_request, draw_curve
 from wardround.simulations.weights import find_weights
 
 if TYPE_CHECKING:
@@ -165,6 +167,22 @@ def test_every_arm_of_a_simulation_begins_with_the_file_and_its_model_is_scored_
     assert len(same) > 3
     np.testing.assert_allclose(same["score_x"], same["score_y"], rtol=1e-6)  # the batches are others
     assert elsewhere.study.id == scenario.study.id
+
+
+def test_a_curve_and_an_attack_take_the_file_too(backbone: Path, tmp_path: Path) -> None:
+    scenario, file = fine_tuned(backbone, "local"), backbone / "model.safetensors"
+    kept = f"{digest(backbone)}.safetensors"
+    request = curve_request(new_request(scenario, seeds=1, device="cpu"), [4.0], ["local"])
+    with pytest.raises(WardroundError, match="WR-1208"):
+        draw_curve(request, tmp_path / "without")
+    curves = draw_curve(request, tmp_path / "curve", init=file)
+    assert (tmp_path / "curve" / "models" / kept).read_bytes() == file.read_bytes()
+    assert curves.value("local-4", "mean") is not None
+    where = {"device": "cpu", "workers": 1, "finished": None}
+    with pytest.raises(WardroundError, match="WR-1208"):
+        Runs.open(scenario, None, tmp_path / "no attack", **where)
+    Runs.open(scenario, None, tmp_path / "attack", init=file, **where)
+    assert (tmp_path / "attack" / "models" / kept).read_bytes() == file.read_bytes()
 
 
 def test_an_interrupted_run_goes_on_without_the_file(backbone: Path, tmp_path: Path) -> None:
