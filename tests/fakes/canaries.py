@@ -104,26 +104,11 @@ class Tap(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         handler = await continuation(details)
         if handler is None:
             return None
-        if handler.unary_unary:
-            return handler._replace(unary_unary=self._unary(handler.unary_unary))
-        return handler._replace(unary_stream=self._stream(handler.unary_stream))
+        return handler._replace(stream_stream=self._read(handler.stream_stream))
 
-    def _unary(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        async def kept(request: Any, context: Any) -> Any:
-            self._keep(request)
-            return await inner(request, context)
-
-        return kept
-
-    def _stream(self, inner: Callable[..., Any]) -> Callable[..., Any]:
-        async def kept(request: Any, context: Any) -> Any:
-            self._keep(request)
-            found = inner(request, context)
-            if hasattr(found, "__aiter__"):
-                async for item in found:
-                    yield item
-            else:
-                await found
+    def _read(self, inner: Callable[..., Any]) -> Callable[..., Any]:
+        async def kept(requests: Any, context: Any) -> None:
+            await inner(requests, _Overheard(context, self._keep))
 
         return kept
 
@@ -131,6 +116,22 @@ class Tap(grpc.aio.ServerInterceptor):  # type: ignore[misc]
         assert isinstance(content, bytes), "the gateway reads bodies as bytes"
         with self._lock:
             self.bodies.append(content)
+
+
+class _Overheard:
+    """A call's context that tells what is read from it."""
+
+    def __init__(self, context: Any, keep: Callable[[bytes], None]) -> None:
+        self._context, self._keep = context, keep
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._context, name)
+
+    async def read(self) -> Any:
+        found = await self._context.read()
+        if found is not grpc.aio.EOF:
+            self._keep(found)
+        return found
 
 
 def forms(text: str) -> Iterator[tuple[str, bytes]]:
