@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LONGEST: Final = 100
 """Characters of a run's name to which something can be added."""
 
+Turns: TypeAlias = tuple[int, int]
+"""How often a round, and a validation, were paid for."""
+
 Part: TypeAlias = Literal["train", "validation"]
 
 
@@ -102,23 +105,39 @@ class Spending:
         if number < newest and self.hospital.home.policy.runs_per_study == 1:
             raise WardroundError("WR-1301", f"Round {number} is over: round {newest} was trained since.")
 
-    def spend(self, number: int) -> None:
+    def spend(self, number: int, since: Turns | None = None) -> None:
         """Pay for a computation of round ``number``; durable on return, and only then may training begin.
+
+        Args:
+            number: The round.
+            since: What :meth:`turns` said when the round's randomness was drawn: what was paid for since then is not
+                paid for again. None: nothing was.
 
         Raises:
             WardroundError: WR-1807 to WR-1816, some patient cannot pay, or the ledger is not usable.
         """
         if not self._counts:
             return
-        self._spend(self.question.run, number, self._cohort("train"))
+        train, validation = since or self.turns(number)
+        self._spend(self.question.run, number, self._cohort("train"), train + 1)
         place = self.study.paid_validation(number)
         if place is not None and (cohort := self._validation_cohort()):
-            self._spend(self._validations, place, cohort)
+            self._spend(self._validations, place, cohort, validation + 1)
 
-    def _spend(self, run: StudyRunId, number: int, cohort: Cohort) -> None:
+    def turns(self, number: int) -> Turns:
+        """How often round ``number`` was paid for, and the validation before it.
+
+        Raises:
+            WardroundError: WR-1811 to WR-1814, the ledger is not usable.
+        """
+        ledger, place = self.hospital.home.ledger, self.study.paid_validation(number)
+        validated = 0 if place is None else ledger.computations(self._validations, place)
+        return ledger.computations(self.question.run, number), validated
+
+    def _spend(self, run: StudyRunId, number: int, cohort: Cohort, turn: int) -> None:
         ledger = self.hospital.home.ledger
-        turn = ledger.computations(run, number) + 1
-        ledger.spend(run, number, turn, cohort, now=_now(), witness=self.hospital.home.heard)
+        if ledger.computations(run, number) < turn:
+            ledger.spend(run, number, turn, cohort, now=_now(), witness=self.hospital.home.heard)
 
     def settle(self) -> None:
         """The run is over here: rounds that never began are free again.

@@ -11,11 +11,14 @@ import pytest
 from fakes.promised_runs import Promised, promised_scenario
 from typer.testing import CliRunner
 
+from wardround.client import app as hospital_app
+from wardround.client import noisy
 from wardround.client.home import Home
 from wardround.client.hospital import Hospital
 from wardround.client.ledger.patients import Cohort
 from wardround.client.noisy import NoisyRounds
 from wardround.client.policy import POLICY, Policy
+from wardround.client.secagg import contribution
 from wardround.client.secagg.rounds import PrivateRounds
 from wardround.client.spending import settle_run, validations_of
 from wardround.common.errors import WardroundError
@@ -130,6 +133,45 @@ def test_a_hospital_that_restarts_gives_the_same_update_again(tmp_path: Path) ->
     _, fresh = NoisyRounds(Hospital(Home(promised.homes[SITE]), {})).train(question, promised.initial)
     assert np.count_nonzero(fresh == first) < 0.01 * first.size, "the noise is new"
     assert computations(promised)[1] == 2
+
+
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_a_round_that_was_paid_for_and_not_finished_is_made_again_and_not_paid_for_again(
+    trust: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after its payment it has released nothing: the same noise again is the release that was paid for."""
+    module = noisy if trust == "local" else contribution
+    scenario = promised_scenario(trust=trust, epsilon=8.0, rate=0.5, rounds=3)
+    promised = Promised.of(scenario, tmp_path)
+    set_limit(promised, 10_000.0)
+    drawn: list[bytes] = []
+
+    class Seen(noisy.NoisyWork):
+        """Dies between payment and training, twice; shows from which randomness."""
+
+        def train(self, *arguments: Any) -> Any:
+            return self._dying() or super().train(*arguments)
+
+        def noisy_sum(self, *arguments: Any) -> Any:
+            return self._dying() or super().noisy_sum(*arguments)
+
+        def _dying(self) -> None:
+            if self._hospital.home.site == SITE:
+                drawn.append(self._random(32))
+                assert computations(promised) == {1: 1, 2: 0, 3: 0} or len(drawn) > 3
+                if len(drawn) <= 2:
+                    raise MemoryError
+
+    monkeypatch.setattr(module, "NoisyWork", Seen)
+    for _ in range(2):
+        with pytest.raises(MemoryError):
+            promised.coordinate()
+        hospital_app._hospital.cache_clear()
+    promised.coordinate()
+    assert computations(promised) == {1: 1, 2: 1, 3: 1}
+    assert drawn[0] == drawn[1] == drawn[2]
+    assert len(set(drawn)) == 3, "the control: every round has its own"
+    assert not list(tmp_path.rglob("round.key"))
 
 
 def test_nothing_is_trained_that_was_not_reserved_or_is_over(tmp_path: Path) -> None:
