@@ -14,7 +14,7 @@ import ssl
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
 
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -93,13 +93,14 @@ class SuperLink:
                 umask=0o077,
                 env={**os.environ, **_SETTINGS, "FLWR_HOME": str(self._folder)},
             )
+        from wardround.server.flower import Control, word_of
+
+        self._tell(word_of(secret))
         try:
             self._wait(port)
         except WardroundError:
             self.stop()
             raise
-        from wardround.server.flower import Control
-
         self._control = Control(self.address, self.root, secret)
         self.incarnation = secrets.token_hex(16)
 
@@ -188,6 +189,13 @@ class SuperLink:
             *("--isolation", "process", "--superexec-auth-secret-file", str(folder / "tasks.secret")),
             "--disable-runtime-dependency-installation",
         ]
+
+    def _tell(self, word: str) -> None:
+        """Give it what opens its door; one that ended already is noticed in a moment."""
+        if self._process is not None and self._process.stdin is not None:
+            with suppress(BrokenPipeError):
+                self._process.stdin.write(word.encode() + b"\n")
+                self._process.stdin.flush()
 
     def _wait(self, port: int) -> None:
         trust = ssl.create_default_context(cadata=self.root.decode())

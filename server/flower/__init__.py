@@ -1,8 +1,8 @@
 """Flower's private modules at the coordinator; nothing else of :mod:`wardround.server` imports them.
 
-What is used of Flower 1.41: its Control API (:mod:`control`), the messages of its Fleet API (:mod:`calls`), its
-Runtime API (:mod:`grid`), the bundle that a run is started with (:mod:`bundles`), and its command ``flower-superlink``,
-which this package is when it is run as a program.
+What is used of Flower 1.41: its Control API (:mod:`control`, behind a :mod:`door`), the messages of its Fleet API
+(:mod:`calls`), its Runtime API (:mod:`grid`), the bundle that a run is started with (:mod:`bundles`), and its command
+``flower-superlink``, which this package is when it is run as a program.
 """
 
 from wardround.server.flower.bundles import Bundle, bundle
@@ -20,6 +20,7 @@ from wardround.server.flower.calls import (
     read_stored,
 )
 from wardround.server.flower.control import Control
+from wardround.server.flower.door import word_of
 from wardround.server.flower.grid import RuntimeGrid
 
 __all__ = [
@@ -38,4 +39,5 @@ __all__ = [
     "read_fleet_call",
     "read_offered",
     "read_stored",
+    "word_of",
 ]

@@ -12,6 +12,8 @@ from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.interceptors import RuntimeVersionHttpInterceptor, SuperExecAuthHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
+from wardround.server.flower.door import Knock, word_of
+
 if TYPE_CHECKING:
     from wardround.server.flower.bundles import Bundle
 
@@ -22,12 +24,14 @@ class Control:
     Args:
         address: ``host:port`` on loopback.
         root: Certificate that the SuperLink's is signed with, PEM.
-        secret: What tells the SuperLink that it is us who asks for tasks.
+        secret: What tells the SuperLink that it is us who asks.
     """
 
     def __init__(self, address: str, root: bytes, secret: bytes) -> None:
         version = RuntimeVersionHttpInterceptor(component_name="wardround")
-        self._control = ControlHttpClient.from_server_address(address, False, root, interceptors=[version])
+        self._control = ControlHttpClient.from_server_address(
+            address, False, root, interceptors=[version, Knock(word_of(secret))]
+        )
         self._at = address, root
         self._secret = secret
 

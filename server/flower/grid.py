@@ -53,8 +53,8 @@ PATIENCE_SECONDS: Final = 1.0
 _BEAT_SECONDS: Final = 20.0
 """Flower takes a task without a heartbeat for 60 seconds for dead."""
 
-STALLED_SECONDS: Final = 200.0
-"""A reply that does not move for so long has broken off: the SuperLink takes no object of it after 180 seconds."""
+STALLED_SECONDS: Final = 3620.0
+"""A reply that does not move for so long has broken off: the SuperLink takes no object of it after an hour."""
 
 _NO_REPLY: Final = 1399
 """Flower error code of what this side says in place of a reply."""

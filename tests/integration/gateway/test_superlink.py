@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import http.client
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
+from contextlib import closing
 from typing import TYPE_CHECKING
 
 import grpc
@@ -19,12 +22,18 @@ from flwr.common.serde import message_to_proto
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PullMessagesResponse, PushMessagesRequest
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.node_pb2 import Node
+from flwr.supercore.corestate import in_memory_corestate
+from flwr.supercore.corestate.in_memory_corestate import InMemoryCoreState
+from flwr.supercore.date import now
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
+from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
 
 from wardround.client.link import public_key
 from wardround.common.errors import WardroundError
 from wardround.common.wire.federation import BUNDLE
-from wardround.server.flower import Control, RuntimeGrid, bundle
+from wardround.server.flower import Control, RuntimeGrid, bundle, word_of
+from wardround.server.flower.__main__ import PUSH_SECONDS
+from wardround.server.flower.door import HEADER
 from wardround.server.superlink import SuperLink
 
 if TYPE_CHECKING:
@@ -94,6 +103,55 @@ def test_tasks_are_for_those_who_know_the_secret(superlink: SuperLink) -> None:
     with pytest.raises(Exception, match="401"):
         Control(superlink.address, superlink.root, b"x" * 32).acquire()
     assert superlink.acquire() is not None
+
+
+def status(superlink: SuperLink, method: str, path: str, word: str | None = None) -> int:
+    """What the SuperLink's port says to an account of this machine."""
+    trust = ssl.create_default_context(cadata=superlink.root.decode())
+    with closing(http.client.HTTPSConnection(superlink.address, context=trust, timeout=20)) as connection:
+        headers = {"content-type": "application/protobuf"} | ({} if word is None else {HEADER: word})
+        connection.request(method, path, b"" if method == "POST" else None, headers)
+        return connection.getresponse().status
+
+
+def test_control_is_for_those_who_know_the_secret(superlink: SuperLink) -> None:
+    """Everybody on this machine reaches the port; what it serves is ours."""
+    secret = (superlink._folder / "tasks.secret").read_bytes()
+    for method, path in (
+        ("POST", "/v1/control/start-run"),
+        ("POST", "/v1/control/register-node"),
+        ("POST", "/v1/control/list-runs"),
+        ("GET", "/docs"),
+        ("GET", "/openapi.json"),
+    ):
+        assert status(superlink, method, path) == 401, path
+        assert status(superlink, method, path, word_of(b"x" * 32)) == 401, path
+        assert status(superlink, method, path, word_of(secret)) != 401, path  # the control
+    assert status(superlink, "POST", "/v1/fleet/register-node") == 401
+    assert status(superlink, "POST", "/v1/runtime/../control/list-runs") == 404
+    assert status(superlink, "GET", "/health") == 200
+    stranger = Control(superlink.address, superlink.root, b"x" * 32)
+    with pytest.raises(Exception, match="401"):
+        stranger.start_run(bundle())
+    with pytest.raises(Exception, match="401"):
+        stranger.register_node(public_key(ec.generate_private_key(ec.SECP384R1()).public_key()))
+    stranger.close()
+
+
+def test_calls_of_a_run_show_its_token(superlink: SuperLink) -> None:
+    """What is open without the word of the door asks for a token of its own."""
+    for path in ("push-messages", "pull-messages", "push-object", "pull-object", "get-nodes", "acquire-task"):
+        assert status(superlink, "POST", f"/v1/runtime/{path}") in {401, 403}, path
+
+
+def test_how_long_a_part_of_a_reply_may_take_is_read_anew_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the SuperLink's process relies on where it gives parts of replies more time than Flower does."""
+    state = InMemoryCoreState(InMemoryObjectStore())
+    for seconds in (in_memory_corestate.OBJECT_PUSH_SESSION_TTL_SECONDS, PUSH_SECONDS):  # type: ignore[attr-defined]
+        monkeypatch.setattr(in_memory_corestate, "OBJECT_PUSH_SESSION_TTL_SECONDS", seconds)
+        session = state._object_push_sessions[state.start_session(1)]
+        assert seconds - 60 < (session.expires_at - now()).total_seconds() <= seconds
+    assert PUSH_SECONDS > 45 * 8 / 0.2  # 45 MB in one piece at 0.2 Mbit/s
 
 
 def test_the_superlink_takes_what_the_gateway_refuses(superlink: SuperLink) -> None:
