@@ -26,7 +26,7 @@ from flwr.supercore.corestate import in_memory_corestate
 from flwr.supercore.corestate.in_memory_corestate import InMemoryCoreState
 from flwr.supercore.date import now
 from flwr.supercore.inflatable.inflatable_object import get_object_tree
-from flwr.supercore.object_store.in_memory_object_store import InMemoryObjectStore
+from flwr.superlink.config_loader import get_federation_manager, get_objectstore_linkstate_factories
 
 from wardround.client.link import public_key
 from wardround.common.errors import WardroundError
@@ -146,7 +146,8 @@ def test_calls_of_a_run_show_its_token(superlink: SuperLink) -> None:
 
 def test_how_long_a_part_of_a_reply_may_take_is_read_anew_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
     """What the SuperLink's process relies on where it gives parts of replies more time than Flower does."""
-    state = InMemoryCoreState(InMemoryObjectStore())
+    state = get_objectstore_linkstate_factories(":flwr-in-memory:", get_federation_manager())[1].state()
+    assert isinstance(state, InMemoryCoreState)
     for seconds in (in_memory_corestate.OBJECT_PUSH_SESSION_TTL_SECONDS, PUSH_SECONDS):  # type: ignore[attr-defined]
         monkeypatch.setattr(in_memory_corestate, "OBJECT_PUSH_SESSION_TTL_SECONDS", seconds)
         session = state._object_push_sessions[state.start_session(1)]
