@@ -90,7 +90,12 @@ class RoundKey:
 
     def erase(self) -> None:
         """The update is kept: it is never made again."""
-        _path(self._home, self._run).unlink(missing_ok=True)
+        forget_key(self._home, self._run)
+
+
+def forget_key(home: Home, run: StudyRunId) -> None:
+    """Erase it: the run is over."""
+    _path(home, run).unlink(missing_ok=True)
 
 
 def _stream(key: bytes) -> RandomSource:

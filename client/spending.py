@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wardround.client.ledger.patients import Cohort
+from wardround.client.round_key import forget_key
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyRunId
 
@@ -183,6 +184,30 @@ def settle_run(home: Home, run: StudyRunId) -> None:
     """
     for name in reserved_names(home, run):
         home.ledger.settle(name, now=_now())
+    forget_key(home, run)
+
+
+def cost_so_far(home: Home, study: Study, run: StudyRunId) -> float | None:
+    """Epsilon that a run has cost each training patient so far, of this run alone, at the study's delta.
+
+    Args:
+        home: The hospital's home.
+        study: The study.
+        run: Its run.
+
+    Returns:
+        By privacy loss distribution; None: the study promises nothing, or the ledger knows no such run.
+
+    Raises:
+        WardroundError: WR-1811 to WR-1814, the ledger is not usable.
+    """
+    from wardround.common.privacy import pld
+
+    promise = study.privacy
+    known = home.ledger.state().runs.get(run) if home.ledger.exists else None
+    if promise is None or not promise.noisy or known is None:
+        return None
+    return pld.epsilon(promise.step, known.spent_steps, promise.delta) if known.spent_steps else 0.0
 
 
 def reserved_names(home: Home, run: StudyRunId) -> tuple[StudyRunId, ...]:

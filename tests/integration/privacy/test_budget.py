@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ from wardround.client.hospital import Hospital
 from wardround.client.ledger.patients import Cohort
 from wardround.client.noisy import NoisyRounds
 from wardround.client.policy import POLICY, Policy
+from wardround.client.round_key import RoundKey
 from wardround.client.secagg import contribution
 from wardround.client.secagg.rounds import PrivateRounds
 from wardround.client.spending import settle_run, validations_of
@@ -171,6 +173,17 @@ def test_a_round_that_was_paid_for_and_not_finished_is_made_again_and_not_paid_f
     assert computations(promised) == {1: 1, 2: 1, 3: 1}
     assert drawn[0] == drawn[1] == drawn[2]
     assert len(set(drawn)) == 3, "the control: every round has its own"
+    assert not list(tmp_path.rglob("round.key"))
+
+
+def test_the_key_of_a_round_that_was_never_finished_goes_with_its_run(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 8.0)
+    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+    hospital.prepare(Prepare(**fields(promised)))
+    question = TrainNoisy(**fields(promised), layout=promised.layout.hash, round=1)
+    RoundKey(hospital._hospital.home, question, 1, promised.initial).source(os.urandom, (0, 0))
+    assert list(tmp_path.rglob("round.key"))
+    hospital.settle(Settle(**fields(promised)))
     assert not list(tmp_path.rglob("round.key"))
 
 
