@@ -13,6 +13,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Final
@@ -56,6 +57,8 @@ class SuperLink:
         self._log = folder / "log" / "superlink.log"
         self._process: subprocess.Popen[bytes] | None = None
         self._control: Control | None = None
+        self._nodes: dict[bytes, int | None] = {}
+        self._registering = threading.Lock()
         self.incarnation = ""
         self.address = ""
         self.fleet_address = ""
@@ -101,7 +104,7 @@ class SuperLink:
         except WardroundError:
             self.stop()
             raise
-        self._control = Control(self.address, self.root, secret)
+        self._control, self._nodes = Control(self.address, self.root, secret), {}
         self.incarnation = secrets.token_hex(16)
 
     def stop(self) -> None:
@@ -123,14 +126,25 @@ class SuperLink:
             process.stdin.close()
 
     def register_node(self, public_key: bytes) -> int:
-        """Register a node by its public key as Flower writes it (PEM); its id."""
-        with self._answering() as control:
-            return control.register_node(public_key)
+        """Register a node by its public key as Flower writes it (PEM); its id. A key that is known keeps its node.
+
+        Raises:
+            WardroundError: WR-1909, the key's node was taken out: Flower takes a key once; WR-1922.
+        """
+        with self._answering() as control, self._registering:
+            if public_key not in self._nodes:
+                self._nodes[public_key] = control.register_node(public_key)
+            node = self._nodes[public_key]
+        if node is None:
+            fix = "Let the hospital join with a new node key, or restart the coordinator."
+            raise WardroundError("WR-1909", "The node key belongs to a node that was taken out.", fix=fix)
+        return node
 
     def unregister_node(self, node: int) -> None:
         """Take a node out: what waits for it is answered with an error."""
-        with self._answering() as control:
+        with self._answering() as control, self._registering:
             control.unregister_node(node)
+            self._nodes.update((key, None) for key, known in self._nodes.items() if known == node)
 
     def start_run(self, bundle: Bundle) -> int:
         """Start a Flower run; its id."""

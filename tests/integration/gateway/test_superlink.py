@@ -81,9 +81,16 @@ def test_nodes_and_runs(superlink: SuperLink) -> None:
     key = public_key(ec.generate_private_key(ec.SECP384R1()).public_key())
     node = superlink.register_node(key)
     assert node > 0
-    with pytest.raises(Exception, match="412"):
-        superlink.register_node(key)
+    assert superlink.register_node(key) == node  # another gateway asks for it
+    control = superlink._control
+    assert control is not None
+    with pytest.raises(Exception, match="412"):  # Flower itself takes a key once
+        control.register_node(key)
     superlink.unregister_node(node)
+    with pytest.raises(WardroundError, match="WR-1909"):
+        superlink.register_node(key)
+    with pytest.raises(Exception, match="412"):
+        control.register_node(key)
     assert superlink.acquire() is None
     run = superlink.start_run(bundle())
     task = superlink.acquire()
