@@ -36,6 +36,10 @@ LARGEST: Final = (2 << 30) - 1
 
 _REFUSAL: Final = re.compile(r"^(WR-[0-9]{4}): (.*)$", re.DOTALL)
 _MOST_WORDS: Final = 500
+SAYS: Final = "The coordinator says: "
+"""Begins all words of the other side: what follows is not this program's."""
+
+NOT_TAKEN: Final = "The gateway does not take this hospital's certificate."
 _CODE: Final = grpc.StatusCode
 
 
@@ -152,7 +156,7 @@ def _refusal(way: Way, status: grpc.StatusCode, details: str) -> WardroundError:
     told = _REFUSAL.match(details)
     if told is not None and told[1] in REGISTRY:
         words = "".join(letter if letter.isprintable() else " " for letter in told[2])
-        return WardroundError(told[1], words[:_MOST_WORDS])
+        return WardroundError(told[1], f"{SAYS}{words[:_MOST_WORDS]}")
     if status is _CODE.UNAVAILABLE:
         return look(way)
     if status is _CODE.UNIMPLEMENTED:
@@ -238,7 +242,7 @@ def _check_taken(way: Way) -> None:
     except OSError:
         taken = False
     if not taken:
-        raise WardroundError("WR-1905", "The gateway does not take this hospital's certificate.")
+        raise WardroundError("WR-1905", NOT_TAKEN)
 
 
 def _connected(way: Way) -> socket.socket:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from typing import TYPE_CHECKING, Final
 
@@ -17,8 +18,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from pydantic import TypeAdapter, ValidationError
 
 from wardround.client.home import SETTINGS, Home, create_home, sync_folder, write_atomically
-from wardround.client.identity import site_key
-from wardround.client.membership import store_membership
+from wardround.client.identity import ROSTER, new_identity, site_key
+from wardround.client.membership import MEMBERSHIP, store_membership
 from wardround.client.offer import keep_offer
 from wardround.common.consortium.enrolment import Admission, EnrolmentRequest, SignedEnrolmentRequest
 from wardround.common.consortium.signed import MAX_BYTES
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from wardround.common.consortium.enrolment import InviteCode
     from wardround.common.consortium.signed import Document
 
+REVOKED: Final = "WR-1937"
+"""The identity key was revoked."""
+
 JOINING: Final = "joining"
 _REQUEST, _TLS_KEY, _NODE_KEY = "request.json", "site.key", "node.key"
 _FRESH: Final = 20 * 86_400
@@ -42,7 +46,7 @@ _FRESH: Final = 20 * 86_400
 
 
 def prepare_home(path: Path, site: str | None) -> Home:
-    """The hospital's home; made where there is none.
+    """The hospital's home; made where there is none. One of another name that was never used gets the new name.
 
     Args:
         path: The folder.
@@ -54,9 +58,11 @@ def prepare_home(path: Path, site: str | None) -> Home:
     """
     if (path / SETTINGS).exists():
         home = Home(path)
-        if site is not None and home.site != site:
+        if site is None or home.site == site:
+            return home
+        if not _is_unused(home):
             raise WardroundError("WR-1914", f"The folder is the home of {home.site}, not of {site}.")
-        return home
+        shutil.rmtree(path / JOINING, ignore_errors=True)  # a request under another name
     if site is None:
         fix = "Give the name that the coordinator invited this hospital under: --site NAME."
         raise WardroundError("WR-1914", "There is no hospital's home in this folder yet.", fix=fix)
@@ -68,6 +74,13 @@ def prepare_home(path: Path, site: str | None) -> Home:
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
     path.chmod(0o700)
     return create_home(path, name, [], device="auto", threads=1)
+
+
+def _is_unused(home: Home) -> bool:
+    """Whether nothing came of a home, as after a slip in the name: no membership, no data set, no ledger."""
+    return not (
+        (home.path / MEMBERSHIP).exists() or (home.path / ROSTER).exists() or home.settings.data or home.ledger.exists
+    )
 
 
 def request(home: Home, label: str = "", *, now: int) -> SignedEnrolmentRequest:
@@ -86,7 +99,8 @@ def request(home: Home, label: str = "", *, now: int) -> SignedEnrolmentRequest:
     kept = _kept(folder)
     if kept is not None:
         content = kept.verified()
-        if content.site == home.site and content.label == label and now - content.at < _FRESH:
+        same = (content.site, content.label, content.identity) == (home.site, label, identity.public.hex())
+        if same and now - content.at < _FRESH:
             return kept
     tls, node = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP384R1())
     try:
@@ -110,7 +124,7 @@ def request(home: Home, label: str = "", *, now: int) -> SignedEnrolmentRequest:
 
 
 def join_by_code(home: Home, code: InviteCode, label: str, serialise: Callable[[str, Document], bytes]) -> Admission:
-    """Join over the network.
+    """Join over the network; with a new identity where the coordinator says that this one was revoked.
 
     Args:
         home: The hospital's home.
@@ -124,7 +138,13 @@ def join_by_code(home: Home, code: InviteCode, label: str, serialise: Callable[[
     """
     from wardround.client.federation import enrol
 
-    admission = enrol(code, request(home, label, now=int(time.time())), serialise)
+    try:
+        admission = enrol(code, request(home, label, now=int(time.time())), serialise)
+    except WardroundError as error:
+        if error.code != REVOKED:
+            raise
+        new_identity(home)
+        admission = enrol(code, request(home, label, now=int(time.time())), serialise)
     complete(home, admission)
     return admission
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self, TypeVar
 
 from cryptography.hazmat.primitives import serialization
 
-from wardround.client.channel import Way, open_channel, refusals, shown_certificate
+from wardround.client.channel import NOT_TAKEN, Way, open_channel, refusals, shown_certificate
 from wardround.client.membership import read_membership, site_credentials
 from wardround.common.crypto import certificates
 from wardround.common.errors import WardroundError
@@ -75,8 +75,14 @@ def enrol(
     if certificates.pin_of(shown) != code.pin:
         raise WardroundError("WR-1907", f"The server at {code.address} has another key than the invite code names.")
     way = Way(code.address, unpinned.key, certificate, shown.public_bytes(serialization.Encoding.PEM))
-    with Connection(way, serialise) as connection:
-        return connection.enrol(request)
+    try:
+        with Connection(way, serialise) as connection:
+            return connection.enrol(request)
+    except WardroundError as error:
+        if error.what != NOT_TAKEN:
+            raise
+        what = "The gateway does not take the invite code: it has expired, was used, or was withdrawn."
+        raise WardroundError("WR-1904", what) from error
 
 
 class Connection:

@@ -163,10 +163,10 @@ class Home:
     @cached_property
     def ledger(self) -> Ledger:
         """The hospital's privacy ledger; its events are read once, and again when another process has written."""
-        from wardround.client.identity import site_key
+        from wardround.client.identity import earlier_identities, site_key
         from wardround.client.ledger.ledger import Ledger, Owner
 
-        owner = Owner(self.site, self.secret_fingerprint, lambda: site_key(self))
+        owner = Owner(self.site, self.secret_fingerprint, lambda: site_key(self), lambda: earlier_identities(self))
         return Ledger(self.path, owner, os.urandom, require_witness=lambda: self.policy.require_witness)
 
     def approve(self, study: Study, data: Sequence[str] = ()) -> None:

@@ -4,6 +4,9 @@
 from the operating system on first use, readable by the site's account only; it never leaves.
 ``roster.json`` is the roster that a person at the hospital accepted, with that person's name.
 
+A hospital whose identity was revoked makes another one (:func:`new_identity`). The old key is kept as
+``identity.<first 16 digits of its public key>.key``: the privacy ledger knows heads that it signed.
+
 Accepting a roster pins its consortium and its authority's key. From then on a roster of another
 authority, of an older version, or a second one of the same version is refused; a consortium that
 loses its authority key is a new one, and people remove ``roster.json`` by hand before they accept.
@@ -35,6 +38,7 @@ if TYPE_CHECKING:
 
 IDENTITY: Final = "identity.key"
 ROSTER: Final = "roster.json"
+_ASIDE: Final = "identity.*.key"
 _MEND_KEY: Final = (
     "Restore the key from a backup; a site with a new key has to be enrolled in the roster again, "
     "and removes roster.json before."
@@ -70,6 +74,32 @@ def site_key(home: Home) -> SigningKey:
         what = f"{IDENTITY} is missing although a roster with the key of {home.site} was accepted."
         raise WardroundError("WR-1305", what, fix=_MEND_KEY)
     return stored_key(path)
+
+
+def new_identity(home: Home) -> Path:
+    """Set the identity key aside under a name of its own, and make a new one.
+
+    Returns:
+        Where the old one lies.
+
+    Raises:
+        WardroundError: WR-1305, the old one is damaged.
+    """
+    old = site_key(home)
+    aside = home.path / f"identity.{old.public.hex()[:16]}.key"
+    with _alone(home.path):
+        write_atomically(aside, old.private, mode=0o600)
+        write_atomically(home.path / IDENTITY, SigningKey.generate(os.urandom).private, mode=0o600)
+    return aside
+
+
+def earlier_identities(home: Home) -> tuple[bytes, ...]:
+    """Public keys that this hospital had before.
+
+    Raises:
+        WardroundError: WR-1305, a key that was set aside is damaged.
+    """
+    return tuple(stored_key(path).public for path in sorted(home.path.glob(_ASIDE)))
 
 
 def stored_key(path: Path) -> SigningKey:
@@ -132,6 +162,18 @@ def accepted_roster(home: Home) -> Roster:
     roster = _accepted(home).signed.roster
     _check_own_key(home, roster)
     return roster
+
+
+def last_roster(home: Home) -> Roster | None:
+    """The roster that people accepted last, also where it has an earlier key of this hospital; None: there is none.
+
+    It counts for nothing then; the next one has to follow upon it all the same.
+
+    Raises:
+        WardroundError: WR-1702, its file was damaged since.
+    """
+    found = _stored(home)
+    return None if found is None else found.signed.roster
 
 
 def accepted_authority(home: Home) -> str:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.home import write_atomically
-from wardround.client.identity import accept_roster, accepted_authority, accepted_roster
+from wardround.client.identity import accept_roster, accepted_authority, last_roster
 from wardround.common.errors import WardroundError
 from wardround.common.roster import SignedRoster
 
@@ -47,7 +47,7 @@ def keep_offer(home: Home, signed: SignedRoster) -> bool:
             the accepted roster is damaged.
     """
     signed.verify()
-    accepted = _accepted(home)
+    accepted = last_roster(home)
     if accepted is not None:
         if signed.authority != accepted_authority(home):
             raise WardroundError("WR-1702", "The roster is signed by another authority than the one accepted before.")
@@ -71,13 +71,13 @@ def offered(home: Home) -> SignedRoster | None:
     except FileNotFoundError:
         return None
     signed.verify()
-    accepted = _accepted(home)
+    accepted = last_roster(home)
     return None if accepted is not None and signed.roster.version <= accepted.version else signed
 
 
 def changes(home: Home, roster: Roster) -> Changes:
     """What accepting a roster would change here."""
-    accepted = _accepted(home)
+    accepted = last_roster(home)
     old = {} if accepted is None else dict(accepted.members)
     new = dict(roster.members)
     return Changes(
@@ -113,10 +113,3 @@ def accept_offer(home: Home, fingerprint: str, by: str) -> Roster:
         raise WardroundError("WR-1919", "--by has to be a person's name, one line of printable text.") from None
     (home.path / OFFERED).unlink(missing_ok=True)
     return signed.roster
-
-
-def _accepted(home: Home) -> Roster | None:
-    """The accepted roster; None: none was accepted yet."""
-    from wardround.client.identity import ROSTER
-
-    return accepted_roster(home) if (home.path / ROSTER).exists() else None

@@ -84,13 +84,13 @@ class Roster(_Part):
         schema: Version of this format.
         consortium: Its name.
         version: Counts from 1 and grows with every change; a hospital never goes back.
-        members: The hospitals by site name; no two share a key.
+        members: The hospitals by site name; no two share a key. None are left where the last one was revoked.
     """
 
     schema_: Literal[1] = Field(default=1, alias="schema")
     consortium: Annotated[Text, Field(min_length=1)]
     version: Annotated[int, Field(ge=1, lt=2**53)]
-    members: Mapping[Site, Member] = Field(min_length=1, max_length=1000)
+    members: Mapping[Site, Member] = Field(max_length=1000)
 
     @model_validator(mode="after")
     def _one_key_a_site(self) -> Self:

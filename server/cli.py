@@ -59,6 +59,9 @@ def invite(
     label: Annotated[str, typer.Option(help="What people call the hospital.")] = "",
     days: Annotated[int, typer.Option(min=1, max=365, help="How long the code is valid.")] = 7,
     again: Annotated[bool, typer.Option("--again", help="A member joins again, with new keys.")] = False,
+    withdraw: Annotated[
+        bool, typer.Option("--withdraw", help="End the code instead; a name that never joined is free again.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Make an invite code for one hospital, to be used once; it ends codes that the hospital had before."""
@@ -66,6 +69,12 @@ def invite(
     from wardround.server.store.opening import clock
 
     now = clock()
+    if withdraw:
+        with opened(folder) as consortium:
+            free = consortium.withdraw_invite(site, now=now)
+        words = f"The invite of {site} is withdrawn." + (" Its name is free again." if free else "")
+        typer.echo(json.dumps({"site": site, "forgotten": free}) if as_json else words)
+        return
     with opened(folder) as consortium:
         code = consortium.invite(site, label, days, now=now, again=again)
     until = now + days * 86_400
@@ -74,7 +83,7 @@ def invite(
         return
     typer.echo(f"Give this code to {site}, by telephone or another way that others do not read; until {day(until)}:")
     typer.echo(code.text())
-    typer.echo(f"There: wardround hospital join CODE --site {site}")
+    typer.echo(f"There: wardround hospital join - --site {site}, which asks for the code")
 
 
 @sites_app.command("list")
@@ -137,7 +146,9 @@ def revoke(
     version = roster and roster.roster.version
     if as_json:
         _print_json({"site": site, "roster": version})
-    elif roster is not None and site not in roster.roster.members:
+    elif roster is not None and not roster.roster.members:
+        typer.echo(f"{site} is revoked. Version {version} of the roster has no members.")
+    elif roster is not None:
         typer.echo(f"{site} is revoked. Version {version} of the roster is without it; the others have to accept it.")
     else:
         typer.echo(f"{site} is revoked.")

@@ -30,7 +30,10 @@ def add_commands(app: typer.Typer) -> None:
 
 
 def join(
-    code: Annotated[str | None, typer.Argument(help="The invite code from the coordinator.")] = None,
+    code: Annotated[
+        str | None,
+        typer.Argument(help="The invite code from the coordinator; - reads it from standard input, out of sight."),
+    ] = None,
     home: HomeOption = None,
     site: Annotated[str | None, typer.Option(help="The name that the coordinator invited this hospital under.")] = None,
     label: Annotated[str, typer.Option(help="What people call the hospital.")] = "",
@@ -38,31 +41,40 @@ def join(
         Path | None, typer.Option(help="Without a code: write a request to this file, for the coordinator.")
     ] = None,
     admission: Annotated[Path | None, typer.Option(help="Without a code: the coordinator's answer.")] = None,
+    new_identity: Annotated[
+        bool, typer.Option("--new-identity", help="Join as somebody new; the old identity key is kept aside.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Join a consortium, by code over the network or by files. All keys are made here and stay here.
 
-    Joining again with a new code gives this hospital new keys for its connection; its identity stays.
+    Joining again with a new code gives this hospital new keys for its connection; its identity stays, unless it was
+    revoked: then a new one is made, and the old key is kept aside.
     """
     if sum(given is not None for given in (code, request, admission)) != 1:
         raise typer.BadParameter("give a code, or --request FILE, or --admission FILE")
+    if new_identity and admission is not None:
+        raise typer.BadParameter("--new-identity belongs to a code or a request; the admission answers one")
+    from wardround.client import identity
     from wardround.client.enrol import complete, join_by_code, prepare_home, read_admission
     from wardround.client.home import named_home
     from wardround.common.consortium.enrolment import InviteCode
 
     path = named_home(home)
+    invite = None if code is None else InviteCode.from_text(_typed() if code == "-" else code)
+    at = prepare_home(path, site)
+    before = identity.earlier_identities(at)
+    if new_identity:
+        identity.new_identity(at)
     if request is not None:
-        _write_request(prepare_home(path, site), label, request, as_json=as_json)
+        _write_request(at, label, request, as_json=as_json)
         return
-    if code is not None:
-        invite = InviteCode.from_text(code)
-        at = prepare_home(path, site)
+    if invite is not None:
         found = join_by_code(at, invite, label, _gate(at))
     else:
-        at = prepare_home(path, site)
         found = read_admission(admission or Path())
         complete(at, found)
-    _joined(at, found, as_json=as_json)
+    _joined(at, found, anew=identity.earlier_identities(at) != before, as_json=as_json)
 
 
 def serve(home: HomeOption = None) -> None:
@@ -107,11 +119,11 @@ def roster(context: typer.Context, home: HomeOption = None, as_json: JsonFlag = 
     if context.invoked_subcommand is not None:
         return
     from wardround.client.home import open_home
-    from wardround.client.identity import ROSTER, accepted_by, accepted_roster
+    from wardround.client.identity import accepted_by, last_roster
     from wardround.client.offer import changes, offered
 
     at = open_home(home)
-    accepted = accepted_roster(at) if (at.path / ROSTER).exists() else None
+    accepted = last_roster(at)
     waiting = offered(at)
     if as_json:
         answer: dict[str, Any] = {
@@ -142,7 +154,9 @@ def roster(context: typer.Context, home: HomeOption = None, as_json: JsonFlag = 
 @roster_app.command("accept")
 def accept(
     context: typer.Context,
-    fingerprint: Annotated[str, typer.Argument(help="Of the roster, as you compared it by telephone.")],
+    fingerprint: Annotated[
+        list[str], typer.Argument(help="Of the roster, as you compared it by telephone; spaces do not matter.")
+    ],
     by: Annotated[str, typer.Option(help="The person who compared it.")],
     home: HomeOption = None,
     as_json: JsonFlag = False,
@@ -152,11 +166,20 @@ def accept(
     from wardround.client.offer import accept_offer
 
     at = open_home(home if home is not None else context.obj)
-    found = accept_offer(at, fingerprint, by)
+    found = accept_offer(at, "".join(fingerprint), by)
     if as_json:
         typer.echo(json.dumps({**_facts(found), "by": by}, ensure_ascii=False))
     else:
         typer.echo(f"Version {found.version} of the roster of {found.consortium} is accepted.")
+
+
+def _typed() -> str:
+    """What stands in standard input; a person at a terminal types or pastes one line, unseen."""
+    import sys
+
+    if sys.stdin.isatty():
+        return str(typer.prompt("Invite code", hide_input=True))
+    return sys.stdin.read(10_000)
 
 
 def _gate(home: Home) -> Any:  # noqa: ANN401 - what the egress gate makes of a request
@@ -190,14 +213,17 @@ def _write_request(home: Home, label: str, path: Path, *, as_json: bool) -> None
     typer.echo("With the file that they give you: wardround hospital join --admission FILE")
 
 
-def _joined(home: Home, admission: Admission, *, as_json: bool) -> None:
+def _joined(home: Home, admission: Admission, *, anew: bool, as_json: bool) -> None:
     from wardround.common.crypto.signing import fingerprint
 
     found = admission.roster.roster
     key = fingerprint(found.public_key(home.site))
     if as_json:
-        typer.echo(json.dumps({"site": home.site, "fingerprint": key, "roster": _facts(found)}, ensure_ascii=False))
+        facts = {"site": home.site, "fingerprint": key, "new_identity": anew, "roster": _facts(found)}
+        typer.echo(json.dumps(facts, ensure_ascii=False))
         return
+    if anew:
+        typer.echo("It has a new identity. The old key is kept as identity.….key, and the privacy ledger goes on.")
     typer.echo(f"{home.site} is a member of {found.consortium}. The fingerprint of its own key:")
     typer.echo(f"  {key}")
     typer.echo("Next: wardround hospital roster, to see the members and compare fingerprints by telephone.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from wardround.client.identity import ROSTER, accepted_roster
+from wardround.client.identity import last_roster, site_key
 from wardround.client.offer import keep_offer, offered
 from wardround.client.proposals import keep_proposal, mark_sent, pending_decisions
 from wardround.common.errors import WardroundError
@@ -24,12 +24,14 @@ _log = logging.getLogger("wardround.agent")
 
 
 def roster_version(home: Home) -> int:
-    """Version of the accepted roster; 0: none was accepted.
+    """Version of the accepted roster; 0: none was accepted with the identity that this hospital has.
 
     Raises:
         WardroundError: WR-1702, it is damaged.
     """
-    return accepted_roster(home).version if (home.path / ROSTER).exists() else 0
+    found = last_roster(home)
+    own = None if found is None else found.members.get(home.site)
+    return found.version if found is not None and own is not None and own.key == site_key(home).public.hex() else 0
 
 
 def fetch_roster(connection: Connection, home: Home) -> int | None:

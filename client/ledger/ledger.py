@@ -36,6 +36,7 @@ from wardround.client.ledger.rules import (
     check_fits,
     check_noise,
     check_open,
+    check_own,
     check_present,
     check_same,
     check_turn,
@@ -74,11 +75,17 @@ class Owner:
         site: The hospital.
         secret: Fingerprint of the secret that its patient keys are made with.
         identity: Gives its signing key.
+        earlier: Gives public keys that it signed with before; heads that they signed are its own, too.
     """
 
     site: SiteId
     secret: str
     identity: Callable[[], SigningKey]
+    earlier: Callable[[], tuple[bytes, ...]] = tuple
+
+    def keys(self) -> tuple[bytes, ...]:
+        """All public keys of the hospital."""
+        return (self.identity().public, *self.earlier())
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +349,9 @@ class Ledger:
                 the backup lacks; WR-1813, WR-1814; WR-1816, a head is not this site's.
             ValueError: A name or reason is missing or not printable.
         """
-        public = self._owner.identity().public
+        keys = self._owner.keys()
         for head in heads:
-            head.verify(public)
+            check_own(head, keys)
         with alone(self.folder, self._wait):
             self._state = None
             return restoring.restore(
@@ -403,7 +410,7 @@ class Ledger:
         if required and not heads:
             raise WardroundError("WR-1816", "No witness was heard about the newest head of the ledger.")
         if heads:
-            check_witnesses(book.state, heads, self._owner.identity().public, book.digest)
+            check_witnesses(book.state, heads, self._owner.keys(), book.digest)
 
     def _create(self, now: datetime) -> None:
         event = Opened(

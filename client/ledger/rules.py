@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from wardround.client.ledger.cost import allowance, enforced_epsilon, fits
@@ -128,14 +129,14 @@ def check_fits(state: State, totals: Totals) -> None:
 
 
 def check_witnesses(
-    state: State, heads: Sequence[SignedHead | None], public: bytes, digest: Callable[[int], bytes | None]
+    state: State, heads: Sequence[SignedHead | None], keys: Sequence[bytes], digest: Callable[[int], bytes | None]
 ) -> None:
     """Refuse a ledger that lacks what its site has signed.
 
     Args:
         state: What the ledger says.
         heads: What witnesses have; None from one that has nothing.
-        public: The site's own public key.
+        keys: The site's own public keys.
         digest: Gives the digest of an event by its number.
 
     Raises:
@@ -144,10 +145,23 @@ def check_witnesses(
     for signed in heads:
         if signed is None:
             continue
-        signed.verify(public)
+        check_own(signed, keys)
         if not covers(state, signed.head, digest):
             what = f"A witness knows a head after {signed.head.sequence} events that this ledger does not contain."
             raise WardroundError("WR-1812", what)
+
+
+def check_own(signed: SignedHead, keys: Sequence[bytes]) -> None:
+    """Refuse a head that none of a site's keys has signed.
+
+    Raises:
+        WardroundError: WR-1816.
+    """
+    for key in keys[1:]:
+        with suppress(WardroundError):
+            signed.verify(key)
+            return
+    signed.verify(keys[0])
 
 
 def covers(state: State, head: Head, digest: Callable[[int], bytes | None]) -> bool:

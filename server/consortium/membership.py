@@ -73,6 +73,27 @@ class Membership(Opened):
             self.store.add_event("site.invited", site=name)
         return code
 
+    def withdraw_invite(self, site: str, *, now: int) -> bool:
+        """End a site's open invites. A site that never joined and that no study names is forgotten with them.
+
+        Returns:
+            Whether it is forgotten: its name is free, as if nobody had ever been invited under it.
+
+        Raises:
+            WardroundError: WR-1931, the name cannot be used; WR-1921, there is no such site, or it has no open invite.
+        """
+        name = requests.site_name(site)
+        with self.store.transaction():
+            row = self._known(name)
+            unused = row.state == "invited" and not any(name in study.sites for study in self.store.studies())
+            if not unused and not any(invite.site == name and invite.open(now) for invite in self.store.invites()):
+                raise WardroundError("WR-1921", f"{name} has no open invite.")
+            self.store.withdraw_invites(name, now)
+            if unused:
+                self.store.forget_site(name)
+            self.store.add_event("invite.withdrawn", site=name)
+        return unused
+
     def rekey(self, site: str, days: int = 7, *, now: int) -> InviteCode:
         """An invite for a member that lost its keys. They hold until it has joined with new ones; no other is touched.
 
@@ -106,7 +127,8 @@ class Membership(Opened):
         Raises:
             WardroundError: WR-1902, the request is malformed or old; WR-1903, its own key did not sign it; WR-1904, the
                 invite is not open for this site; WR-1921, the site is a member already, or the request was used up;
-                WR-1931, name or a key cannot be used; WR-1910, the consortium is full.
+                WR-1931, name or a key cannot be used; WR-1937, its identity key was revoked; WR-1910, the consortium is
+                full.
         """
         request = requests.checked_request(signed, now)
         site = requests.site_name(request.content.site)
@@ -152,9 +174,10 @@ class Membership(Opened):
     def revoke(self, site: str, reason: str, *, now: int) -> SignedRoster | None:
         """Revoke a site: its certificates are refused from the next call on, and a new roster is without it.
 
+        Its identity key is nobody's any more: the site may be invited again, and joins with another one.
+
         Returns:
-            The newest roster. Where the last member goes, no roster can be without it: the old one stays, and every
-            certificate in it is revoked.
+            The newest roster, which has no members where the last one goes; None: there never was a member.
 
         Raises:
             WardroundError: WR-1921, there is no such site, or it was revoked; WR-1931, the reason cannot be used.
@@ -163,6 +186,7 @@ class Membership(Opened):
         with self.store.transaction():
             if self._known(name).state == "revoked":
                 raise WardroundError("WR-1921", f"{name} was revoked already.")
+            self._retire_identity(name)
             self.store.revoke(name, why, now)
             roster = self._renew_roster()
             self.store.add_event("site.revoked", site=name, words=why)
@@ -233,6 +257,7 @@ class Membership(Opened):
             self._expect(site, "", again=again)
         if content.identity == self.authority.public.hex():
             raise WardroundError("WR-1931", "A site's identity key cannot be the authority's.")
+        self._check_not_retired(site, content.identity)
         self.store.own_keys(site, request.keys)
         if content.label and not self._known(site).label:
             self.store.set_label(site, content.label)
@@ -243,6 +268,23 @@ class Membership(Opened):
         self._renew_roster()
         self.store.add_event("site.joined", site=site)
         return row
+
+    def _retire_identity(self, site: SiteId) -> None:
+        """Note durably that a site's identity key is refused from now on."""
+        identity = self._known(site).identity
+        if identity is not None:
+            self.store.own_keys(site, (f"revoked {identity}",))
+
+    def _check_not_retired(self, site: SiteId, identity: str) -> None:
+        """Refuse an identity key that a site had when it was revoked.
+
+        Raises:
+            WardroundError: WR-1937.
+        """
+        found = self.store.site(site)
+        still = found is not None and found.state == "revoked" and found.identity == identity
+        if still or self.store.key_owner(f"revoked {identity}") is not None:
+            raise WardroundError("WR-1937", f"The identity key of {site} was revoked.")
 
     def _issue(
         self, csr: x509.CertificateSigningRequest, site: SiteId, request: str | None, now: int
@@ -264,7 +306,7 @@ class Membership(Opened):
             for row in self.store.sites()
             if row.state == "member" and row.identity is not None
         }
-        if not members or (newest is not None and dict(newest.roster.members) == members):
+        if dict(() if newest is None else newest.roster.members) == members:
             return newest
         version = 1 if newest is None else newest.roster.version + 1
         signed = SignedRoster.sign(Roster(consortium=self.name, version=version, members=members), self.authority)

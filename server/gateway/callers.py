@@ -75,7 +75,8 @@ class Callers:
         """The caller behind the properties of a connection (gRPC's ``auth_context``).
 
         Raises:
-            WardroundError: WR-1905, no certificate, an unknown, revoked or expired one, or an older version of TLS.
+            WardroundError: WR-1905, no certificate, an unknown, revoked or expired one, or an older version of TLS;
+                WR-1904, an invite that has expired.
         """
         if list(properties.get("ssl_tls_version", ())) != [b"TLSv1.3"]:
             raise WardroundError("WR-1905", "The connection is not TLS 1.3.")
@@ -90,6 +91,8 @@ class Callers:
                 self._found[pem] = self._find(pem)
             caller, until = self._found[pem]
         if self._clock() >= until:
+            if isinstance(caller, Invited):
+                raise WardroundError("WR-1904", "The invite code has expired.")
             raise WardroundError("WR-1905", "The certificate has expired.")
         return caller
 

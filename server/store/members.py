@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import delete, insert, select, update
 
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
@@ -81,6 +81,19 @@ class Members(Database):
             self._change(name, state="revoked", revoked_at=now, reason=reason)
             self.revoke_certificates(name, now)
             self.withdraw_invites(name, now)
+
+    def forget_site(self, name: SiteId) -> None:
+        """Remove a site that never joined, and its invites.
+
+        Raises:
+            WardroundError: WR-1921, there is no such site, or it has joined.
+        """
+        with self.transaction() as connection:
+            found = self._known(name)
+            if found.state != "invited" or found.identity is not None:
+                raise WardroundError("WR-1921", f"{name} has joined: it stays.")
+            connection.execute(delete(tables.invites).where(tables.invites.c.site == name))
+            connection.execute(delete(tables.sites).where(tables.sites.c.name == name))
 
     def heard(
         self,

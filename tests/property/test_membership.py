@@ -115,7 +115,7 @@ class Wards(RuleBasedStateMachine):
             refused(lambda: self.consortium.revoke(name, "", now=self.now), "WR-1921")
             return
         self.consortium.revoke(name, "", now=self.now)
-        self.versions += name in self.members and len(self.members) > 1
+        self.versions += name in self.members
         self.members.pop(name, None)
         self.open.pop(name, None)
 
@@ -134,7 +134,7 @@ class Wards(RuleBasedStateMachine):
         rosters = store.rosters()
         assert [signed.roster.version for signed in rosters] == list(range(1, self.versions + 1))
         keys = {name: hospital.identity.public.hex() for name, hospital in self.members.items()}
-        if keys:
+        if rosters:
             assert {site: member.key for site, member in rosters[-1].roster.members.items()} == keys
         assert {row.name for row in store.sites() if row.state == "member"} == set(keys)
         for row in store.sites():

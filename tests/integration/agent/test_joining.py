@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import os
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from fakes.federated import federated
 from typer.testing import CliRunner
 
+from wardround.client.agent.news import roster_version
 from wardround.client.egress import read_egress
 from wardround.client.federation import connect
 from wardround.client.home import Home
 from wardround.client.identity import accepted_roster, site_key
+from wardround.common.crypto.signing import SigningKey
+from wardround.common.errors import WardroundError
+from wardround.common.privacy.witness import SignedHead
 from wardround.simulations.cli import app
 
 if TYPE_CHECKING:
@@ -95,7 +101,66 @@ def test_a_code_counts_once_and_for_its_site_alone(stand: Federated, tmp_path: P
     assert not (tmp_path / "a").exists()
     assert refused("join", code, "--home", tmp_path / "b", "--site", "island") == "WR-1904"
     said("join", code, "--home", tmp_path / "c", "--site", "valley")
-    assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") in {"WR-1904", "WR-1905", "WR-1901"}
+    assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") == "WR-1904"
+    said("join", stand.invite("glen").text(), "--home", tmp_path / "d", "--site", "glen")  # it was never used as valley
+    assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") == "WR-1914"
+
+
+def test_a_code_that_has_ended_is_said_to_be_one(stand: Federated, tmp_path: Path) -> None:
+    ended, withdrawn = stand.consortium.invite("late", days=1, now=_now() - 86_401), stand.invite("gone")
+    moved = ended.model_copy(update={"address": stand.address})
+    stand.consortium.withdraw_invite("gone", now=_now())
+    for code, site in ((moved, "late"), (withdrawn, "gone")):
+        assert refused("join", code.text(), "--home", tmp_path / site, "--site", site) == "WR-1904"
+    assert said("join", stand.invite("gone").text(), "--home", tmp_path / "gone", "--site", "gone")["site"] == "gone"
+
+
+def test_a_revoked_hospital_joins_with_a_new_identity_and_its_ledger_goes_on(stand: Federated, tmp_path: Path) -> None:
+    home = tmp_path / "back"
+    first = said("join", stand.invite("back").text(), "--home", home, "--site", "back")["fingerprint"]
+    accepted(home)
+    at, old = Home(home), site_key(Home(home))
+    at.ledger.set_limit(1.0, 1e-6, admin="A. Tester", reason="a test", now=datetime.now(UTC))
+    head = at.ledger.signed_head(bytes(32))
+    stand.consortium.revoke("back", "lost laptop", now=_now())
+    answer = said("join", stand.invite("back").text(), "--home", home)
+    assert answer["new_identity"]
+    assert answer["fingerprint"] != first
+    assert (home / f"identity.{old.public.hex()[:16]}.key").read_bytes() == old.private
+    assert site_key(Home(home)).private != old.private
+    assert roster_version(Home(home)) == 0  # the accepted one has the old key
+    accepted(home)
+    assert roster_version(Home(home)) == answer["roster"]["version"]
+    Home(home).ledger.check_witness([head])
+    stranger = SignedHead.sign(head.head, head.nonce, SigningKey.generate(os.urandom))
+    with pytest.raises(WardroundError, match="WR-1816"):
+        Home(home).ledger.check_witness([stranger])
+
+
+def test_by_files_a_revoked_hospital_says_that_it_wants_a_new_identity(stand: Federated, tmp_path: Path) -> None:
+    home, request = tmp_path / "files", tmp_path / "request.json"
+    said("join", stand.invite("files").text(), "--home", home, "--site", "files")
+    stand.consortium.revoke("files", "", now=_now())
+    said("join", "--request", request, "--home", home)
+    with pytest.raises(WardroundError, match=r"WR-1937.*--new-identity"):
+        stand.consortium.admit_file(request, now=_now())
+    said("join", "--request", request, "--home", home, "--new-identity")
+    admission = tmp_path / "admission.json"
+    admission.write_bytes(stand.consortium.admit_file(request, now=_now()).canonical())
+    assert said("join", "--admission", admission, "--home", home)["site"] == "files"
+
+
+def test_the_code_may_come_on_standard_input(stand: Federated, tmp_path: Path) -> None:
+    command = ["hospital", "join", "-", "--home", str(tmp_path / "quiet"), "--site", "quiet"]
+    assert CliRunner().invoke(app, command, input=stand.invite("quiet").text() + "\n").exit_code == 0
+    assert str(CliRunner().invoke(app, command, input="").exception)[:7] == "WR-1904"
+
+
+def accepted(home: Path) -> None:
+    """A person accepts the roster that waits, and types its fingerprint in groups as it is shown."""
+    digits = said("roster", "--home", home)["offered"]["fingerprint"]
+    assert " " in digits
+    said("roster", "accept", *digits.split(), "--by", "A. Tester", "--home", home)
 
 
 def test_an_answer_that_was_lost_is_asked_for_again(

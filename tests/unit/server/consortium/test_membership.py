@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -232,10 +233,40 @@ def test_a_revoked_site_joins_with_a_new_invite_and_a_new_request(consortium: Co
     consortium.revoke("oak", "", now=NOW)
     with pytest.raises(WardroundError, match=r"WR-1921.*used before"):
         consortium.admit_file(path, now=NOW)
-    again = oak.join(consortium, now=NOW + 1)
+    same, code = replace(Hospital("oak"), identity=oak.identity), consortium.invite("oak", now=NOW)
+    before = state(consortium)
+    for attempt in (
+        lambda: same.join(consortium, code=code),
+        lambda: consortium.enrol(same.request(), now=NOW, invite_pin=None),
+        lambda: consortium.enrol(same.request(), now=NOW, invite_pin=None, again=True),
+    ):
+        with pytest.raises(WardroundError, match=r"WR-1937.*identity key of oak was revoked"):
+            attempt()
+    assert state(consortium) == before
+    again = Hospital("oak").join(consortium, now=NOW + 1, code=code)
     assert known(consortium, again).valid(NOW)
     assert not known(consortium, first).valid(NOW)
     assert set(again.roster.roster.members) == {OAK}
+    with pytest.raises(WardroundError, match="WR-1937"):  # also when it has another one
+        consortium.enrol(same.request(NOW + 2), now=NOW + 2, invite_pin=None, again=True)
+
+
+def test_an_invite_is_withdrawn_and_a_name_that_never_joined_is_free(consortium: Consortium) -> None:
+    Hospital("oak").join(consortium)
+    with pytest.raises(WardroundError, match=r"WR-1921.*no open invite"):
+        consortium.withdraw_invite("oak", now=NOW)
+    again, slip = consortium.rekey("oak", now=NOW), consortium.invite("eml", now=NOW)
+    assert not consortium.withdraw_invite("oak", now=NOW)
+    assert consortium.withdraw_invite("eml", now=NOW)
+    for site, code in (("oak", again), ("eml", slip)):
+        with pytest.raises(WardroundError, match="WR-1904"):
+            Hospital(site).join(consortium, code=code)
+    assert [(row.name, row.state) for row in consortium.store.sites()] == [("oak", "member")]
+    with pytest.raises(WardroundError, match=r"WR-1921.*There is no site eml"):
+        consortium.withdraw_invite("eml", now=NOW)
+    consortium.invite("emo", now=NOW)
+    consortium.withdraw_invite("emo", now=NOW)
+    Hospital("emo").join(consortium)  # the name can be used
 
 
 def test_a_request_that_was_replaced_cannot_be_used_again(consortium: Consortium) -> None:
@@ -254,9 +285,10 @@ def test_the_last_member_goes_and_the_next_one_is_in_the_next_version(consortium
     Hospital("oak").join(consortium)
     roster = consortium.revoke("oak", "", now=NOW)
     assert roster is not None
-    assert roster.roster.version == 1  # a roster has a member; this one's certificates are refused
+    assert (roster.roster.version, set(roster.roster.members)) == (2, set())
+    assert roster == consortium.store.newest_roster()
     admission = Hospital("elm").join(consortium)
-    assert (admission.roster.roster.version, set(admission.roster.roster.members)) == (2, {ELM})
+    assert (admission.roster.roster.version, set(admission.roster.roster.members)) == (3, {ELM})
 
 
 def test_the_gateways_certificate_is_renewed_under_the_same_pin(consortium: Consortium) -> None:
