@@ -84,7 +84,9 @@ class Line:
         study: The study's id; None: it belongs to none.
         run: The study run.
         round: The round, where the message names one.
-        epsilon: What the study promises in all, where the message depends on patients; ``infinite``: nothing.
+        epsilon: What the run has cost each patient so far, this message included, where it depends on patients: of this
+            run alone, at the study's delta, so that the last line stands for all. ``infinite``: the study promises
+            nothing.
         refused: Code of the refusal that left instead of an answer.
     """
 
@@ -169,7 +171,7 @@ class Gate:
             _check_content(question.kind, asked.content, found.content, len(study.sites))
         self._check_vector(kind, study, round_, reply.vector, len(body))
         fields = found.model_dump(exclude_none=True)
-        about = _about(kind, asked, study, round_)
+        about = _about(kind, asked, study, round_, reply.epsilon)
         self._write(question.kind, _content(fields), body, in_hex=_in_hex(fields), **about)
         return Released(fields, reply.vector, body)
 
@@ -301,11 +303,13 @@ def _check_content(name: str, asked: bytes, content: bytes, sites: int) -> None:
         raise _withheld(f"A reply is not the protocol's: {error.what}") from error
 
 
-def _about(kind: Kind, asked: object, study: Study | None, round_: int | None) -> dict[str, Any]:
+def _about(kind: Kind, asked: object, study: Study | None, round_: int | None, cost: float | None) -> dict[str, Any]:
+    """What a line says besides the bytes; where nobody counted, epsilon is the whole study's, which is no less."""
     if study is None or not isinstance(asked, RunContext):
         return {}
     promised = None if study.privacy is None else study.privacy.promised
-    epsilon = (promised if promised is not None else "infinite") if kind.tells else None
+    known = promised if cost is None else cost
+    epsilon = ("infinite" if promised is None else known) if kind.tells else None
     return {"study": study.id, "run": asked.run, "round": round_, "epsilon": epsilon}
 
 

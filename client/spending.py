@@ -187,29 +187,6 @@ def settle_run(home: Home, run: StudyRunId) -> None:
     forget_key(home, run)
 
 
-def cost_so_far(home: Home, study: Study, run: StudyRunId) -> float | None:
-    """Epsilon that a run has cost each training patient so far, of this run alone, at the study's delta.
-
-    Args:
-        home: The hospital's home.
-        study: The study.
-        run: Its run.
-
-    Returns:
-        By privacy loss distribution; None: the study promises nothing, or the ledger knows no such run.
-
-    Raises:
-        WardroundError: WR-1811 to WR-1814, the ledger is not usable.
-    """
-    from wardround.common.privacy import pld
-
-    promise = study.privacy
-    known = home.ledger.state().runs.get(run) if home.ledger.exists else None
-    if promise is None or not promise.noisy or known is None:
-        return None
-    return pld.epsilon(promise.step, known.spent_steps, promise.delta) if known.spent_steps else 0.0
-
-
 def reserved_names(home: Home, run: StudyRunId) -> tuple[StudyRunId, ...]:
     """Names under which the ledger has an open reservation of a run.
 

@@ -102,12 +102,14 @@ class Reply:
         vector: Of the body; None: there is none.
         reason: Why there is no answer: a ``WR`` code, a colon and a sentence.
         head: Where the privacy ledger stands since, signed, as JSON; None: as before.
+        epsilon: What the run has cost each patient so far, where this reply is paid for; None: it is not.
     """
 
     fields: Fields | None = None
     vector: VectorForm | None = None
     reason: str | None = None
     head: dict[str, Any] | None = None
+    epsilon: float | None = None
 
 
 def send(connection: socket.socket, letter: bytes, header: object, body: bytes | memoryview = b"") -> None:

@@ -106,7 +106,7 @@ def _answered(header: Any, body: bytearray, home: str) -> tuple[frames.Reply, by
     except WardroundError as error:
         return _refused(error), b""
     reply, vector = answer(question, body, home)
-    return replace(reply, head=new_head(question, home)), vector
+    return replace(reply, head=new_head(question, home), epsilon=paid(question, reply, home)), vector
 
 
 def _refused(error: WardroundError) -> frames.Reply:
@@ -158,6 +158,23 @@ def new_head(question: Question, home: str) -> dict[str, Any] | None:
         found = resident(home).home
         return found.ledger.signed_head(os.urandom(32)).model_dump(mode="json") if found.ledger.exists else None
     except WardroundError:  # the ledger is not usable, and the answer said so
+        return None
+
+
+def paid(question: Question, reply: frames.Reply, home: str) -> float | None:
+    """What the run of an answer has cost each patient so far; None: nothing is paid for it."""
+    from wardround.client.app import resident
+    from wardround.client.run_cost import cost_so_far
+    from wardround.common.wire.base import RunContext
+    from wardround.common.wire.kinds import KINDS, checked_question
+
+    kind = KINDS.get(question.kind)
+    if kind is None or kind.carries is None or reply.fields is None:
+        return None
+    try:
+        asked, at = checked_question(question.kind, question.fields), resident(home).home
+        return cost_so_far(at, at.approved(asked.study), asked.run) if isinstance(asked, RunContext) else None
+    except WardroundError:  # withdrawn meanwhile: the gate refuses it
         return None
 
 

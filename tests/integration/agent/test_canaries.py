@@ -26,6 +26,7 @@ from wardround.client.agent.environment import KEPT
 from wardround.client.egress import Line, read_egress
 from wardround.client.studies.leaving import amounts, leaving
 from wardround.client.studies.work import layout_of
+from wardround.common.privacy import pld
 from wardround.common.wire.messages import Describe
 from wardround.server.app import app as coordinator_app
 from wardround.server.exchange import ask
@@ -183,6 +184,14 @@ def test_no_identifier_leaves_when_something_goes_wrong(scene: Scene) -> None:
     assert [str(reason)[:7] for reason in said] == ["WR-1103", "WR-1107", "WR-1110", "WR-1925"], said
     assert MARK in (north.path / "faults.log").read_text()  # at the hospital its people can read it
     check_nothing_left(scene)
+
+
+def test_lines_say_what_a_run_has_cost_so_far(scene: Scene, left: dict[str, list[Line]]) -> None:
+    costs = [line.epsilon for line in left["noisy"] if line.kind == "train.noisy"]
+    promise = scene.studies["noisy"].promise
+    assert costs == [pld.epsilon(promise.step, number, promise.delta) for number in (1, 2)]
+    assert promise.epsilon == pytest.approx(costs[-1], rel=0.01)
+    assert {line.epsilon for line in left["open"] if line.kind == "train"} == {"infinite"}
 
 
 @contextmanager

@@ -230,6 +230,9 @@ def test_epsilon_stands_where_a_reply_depends_on_patients(gate: Gate, home: Home
         kind for kind, known in KINDS.items() if known.tells
     }
     assert (found["train.noisy"], found["train"], found["train.private"]) == (4.0, "infinite", "infinite")
+    given, answer, form, body = ANSWERS["train.noisy"]
+    gate.reply(Question("train.noisy", 1, given), Reply(answer, form, epsilon=1.5), body)
+    assert read_egress(home.path)[-1].epsilon == 1.5
 
 
 @pytest.mark.parametrize(
