@@ -43,14 +43,18 @@ def keep_offer(home: Home, signed: SignedRoster) -> bool:
         Whether it is another one than the accepted one and the one offered before.
 
     Raises:
-        WardroundError: WR-1702, its authority did not sign it, or is another one than that of the accepted roster; or
-            the accepted roster is damaged.
+        WardroundError: WR-1702, its authority did not sign it, or is another one than that of the accepted roster; it
+            is of the accepted version and differs from it; or the accepted roster is damaged.
     """
     signed.verify()
     accepted = last_roster(home)
     if accepted is not None:
         if signed.authority != accepted_authority(home):
             raise WardroundError("WR-1702", "The roster is signed by another authority than the one accepted before.")
+        if signed.roster.version == accepted.version and signed.roster != accepted:
+            what = f"There are two different rosters of version {accepted.version}: the accepted one and another."
+            fix = "Call the coordinator. One that was restored from a backup has to offer a newer version."
+            raise WardroundError("WR-1702", what, fix=fix)
         if signed.roster.version <= accepted.version:
             return False
     before = offered(home)

@@ -14,6 +14,7 @@ import tarfile
 import tempfile
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -58,17 +59,38 @@ def back_up(path: Path, out: Path) -> int:
     return out.stat().st_size
 
 
-def restore(backup: Path, path: Path) -> list[str]:
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What came of a restore.
+
+    Attributes:
+        moment: When the backup was made, seconds since 1970, UTC; nothing that happened later is known.
+        stopped: Runs that were stopped.
+        members: Sites that are members again, also those that were revoked since.
+        uninvited: Sites whose open invites were withdrawn.
+        roster: Version of the roster now; None: there is none.
+    """
+
+    moment: int
+    stopped: tuple[str, ...]
+    members: tuple[str, ...]
+    uninvited: tuple[str, ...]
+    roster: int | None
+
+
+def restore(backup: Path, path: Path) -> Restored:
     """Make a coordinator's folder of a backup.
 
-    Runs that were not over are stopped: the hospitals may be further than the backup. Each can be resumed.
+    Runs that were not over are stopped: the hospitals may be further than the backup. Each can be resumed. Open invites
+    are withdrawn, and the roster gets a version that no hospital can have seen. What was revoked after the backup is
+    not known here: whoever restores has to look, and to revoke again.
 
     Args:
         backup: The file.
         path: The folder; made if it is missing, else empty.
 
     Returns:
-        The runs that were stopped.
+        What to tell people.
 
     Raises:
         WardroundError: WR-1914, the folder is not empty, or the file is no backup.
@@ -77,11 +99,12 @@ def restore(backup: Path, path: Path) -> list[str]:
     try:
         with tarfile.open(backup, mode="r:gz") as archive:
             archive.extractall(path, filter="data")
+            moment = max((int(entry.mtime) for entry in archive.getmembers()), default=0)
         for name in _MADE_ANEW:
             (path / name).mkdir(mode=0o700, exist_ok=True)
         for item in (path, *path.rglob("*")):
             item.chmod(0o700 if item.is_dir() else 0o600)
-        return _stop_runs(path)
+        return _taken_up(path, moment)
     except (tarfile.TarError, OSError, EOFError) as error:
         _clear(path)
         raise WardroundError("WR-1914", f"{backup.name} is not a whole backup ({type(error).__name__}).") from error
@@ -151,15 +174,24 @@ def _database(path: Path) -> bytes:
         return copy.read_bytes()
 
 
-def _stop_runs(path: Path) -> list[str]:
+def _taken_up(path: Path, moment: int) -> Restored:
+    """The folder as it may go on: its runs stopped, its invites withdrawn, its roster newer than any."""
     with Consortium(path) as consortium, locked(path), consortium.store.transaction():
         store = consortium.store
         runs = store.runs(("waiting", "running"))
         for row in runs:
             words = f"restored from a backup after round {row.committed}; hospitals may be further"
             store.update_run(row.id, state="stopped", words=words)
+        uninvited = consortium.begin_anew(store.clock())
         store.add_event("coordinator.restored", words=f"{len(runs)} runs stopped")
-        return [row.id for row in runs]
+        newest = store.newest_roster()
+        return Restored(
+            moment=moment,
+            stopped=tuple(row.id for row in runs),
+            members=tuple(row.name for row in store.sites() if row.state == "member"),
+            uninvited=uninvited,
+            roster=None if newest is None else newest.roster.version,
+        )
 
 
 def _clear(path: Path) -> None:

@@ -32,6 +32,9 @@ DAY: Final = requests.DAY
 GRACE: Final = 3600
 """How long after its use an invite still opens a connection, seconds: for a site that the answer did not reach."""
 
+AFTER_RESTORE: Final = 1000
+"""Versions of the roster that are left out after a restore: more than there can have been since the backup."""
+
 MOST_MEMBERS: Final = 1000
 MOST_CERTIFICATES: Final = 10
 """Valid certificates that a site may have at a time."""
@@ -191,6 +194,26 @@ class Membership(Opened):
             roster = self._renew_roster()
             self.store.add_event("site.revoked", site=name, words=why)
         return roster
+
+    def begin_anew(self, now: int) -> tuple[SiteId, ...]:
+        """What has to follow upon a restore from a backup, whose past ends before what hospitals have seen.
+
+        Open invites end: one may have been used or withdrawn since. The roster gets a version above every one that a
+        hospital can have accepted since, so that none of them takes it for the one that it knows.
+
+        Returns:
+            The sites whose invites were withdrawn.
+        """
+        with self.store.transaction():
+            ended = tuple(sorted({row.site for row in self.store.invites() if row.open(now)}))
+            for site in ended:
+                self.store.withdraw_invites(site, now)
+            newest = self.store.newest_roster()
+            if newest is not None:
+                version = max(newest.roster.version, *(row.roster or 0 for row in self.store.sites())) + AFTER_RESTORE
+                later = Roster(consortium=self.name, version=version, members=newest.roster.members)
+                self.store.add_roster(SignedRoster.sign(later, self.authority))
+        return ended
 
     def trusted_roots(self, now: int) -> bytes:
         """What a connection's certificate may be signed with: the authority, and the keys of open invites. PEM."""

@@ -125,12 +125,28 @@ def backup(
 def restore(
     file: Annotated[Path, typer.Argument(help="A backup.")], folder: DirOption, as_json: JsonFlag = False
 ) -> None:
-    """Make the coordinator's folder of a backup; runs that were not over are stopped and can be resumed."""
-    from wardround.server.backup import restore as bring_back
+    """Make the coordinator's folder of a backup; runs that were not over are stopped and can be resumed.
 
-    stopped = bring_back(file, folder)
-    words = f"The folder is restored. Stopped, to be resumed: {', '.join(stopped) or 'no run'}"
-    typer.echo(json.dumps({"stopped": stopped}) if as_json else words)
+    Invites are withdrawn, the roster gets a newer version. Who was revoked after the backup has to be revoked again.
+    """
+    from dataclasses import asdict
+
+    from wardround.server.backup import restore as bring_back
+    from wardround.server.consortium.showing import day
+
+    found = bring_back(file, folder)
+    if as_json:
+        typer.echo(json.dumps(asdict(found)))
+        return
+    typer.echo(f"The folder is restored as it was on {day(found.moment)}.")
+    typer.echo(f"Stopped, to be resumed: {', '.join(found.stopped) or 'no run'}")
+    typer.echo(f"Invites that were withdrawn, to be made anew: {', '.join(found.uninvited) or 'none'}")
+    if found.members:
+        typer.echo(f"Members, with their certificates of then: {', '.join(found.members)}")
+        typer.echo("Before you serve: who was revoked after that day is not known here, and would be let in again.")
+        typer.echo("Compare with your notes and with what hospitals have accepted (wardround hospital roster). Then:")
+        typer.echo("  wardround coordinator revoke SITE --reason WHY")
+        typer.echo(f"Every hospital has to accept version {found.roster} of the roster, and sees who is in it.")
 
 
 def unit(as_json: JsonFlag = False) -> None:

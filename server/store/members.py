@@ -234,15 +234,15 @@ class Members(Database):
             return tuple(SignedRoster.from_json(content.encode()) for content in found)
 
     def add_roster(self, signed: SignedRoster) -> None:
-        """Add the next roster.
+        """Add a newer roster.
 
         Raises:
-            ValueError: Its version is not the next one.
+            ValueError: Its version is not newer than that of the newest one.
         """
         with self.transaction() as connection:
             before = self.newest_roster()
-            if signed.roster.version != (1 if before is None else before.roster.version + 1):
-                raise ValueError("not the next version of the roster")
+            if before is not None and signed.roster.version <= before.roster.version:
+                raise ValueError("no newer version of the roster")
             content = signed.to_json().decode()
             connection.execute(insert(tables.rosters).values(version=signed.roster.version, signed=content))
 

@@ -72,6 +72,14 @@ def test_an_older_one_is_not_offered(home: Home) -> None:
     assert offered(home) is None
 
 
+def test_another_one_of_the_same_version_is_refused(home: Home) -> None:
+    accept(home, roster(home, 2, "coast"))
+    assert refusal(home, roster(home, 2, "valley")) == "WR-1702"
+    assert offered(home) is None
+    assert not keep_offer(home, roster(home, 1, "valley"))
+    assert keep_offer(home, roster(home, 3, "valley"))
+
+
 def test_another_authority_is_refused(home: Home) -> None:
     accept(home, roster(home, 1))
     other = SigningKey.generate(os.urandom)

@@ -12,6 +12,7 @@ from fakes.joining import NOW, Hospital
 from fakes.scenarios import chest_scenario
 
 from wardround.common.consortium.studies import Decision, SignedDecision
+from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.server.consortium import Consortium, create_consortium
 from wardround.server.consortium.settings import FILE
@@ -19,6 +20,7 @@ from wardround.server.lock import locked
 from wardround.server.rounds.store import RecordFolder
 from wardround.server.runs import orders, overview
 from wardround.server.runs.plan import keep_plan
+from wardround.server.store.opening import clock
 from wardround.simulations import cli
 
 if TYPE_CHECKING:
@@ -170,7 +172,7 @@ def test_a_backup_holds_everything_and_comes_back(run: Run, folder: Path, tmp_pa
     assert run("backup", str(out))[0] == 1, "one that is there is not replaced"
     assert run("restore", str(out))[0] == 1, "nor is a folder"
     again = tmp_path / "again"
-    assert answer(run, "restore", str(out), "--dir", str(again)) == {"stopped": [started]}
+    assert answer(run, "restore", str(out), "--dir", str(again))["stopped"] == [started]
     with Consortium(again) as consortium:
         row = orders.find_run(consortium.store, started)
         assert (row.state, row.committed) == ("stopped", 2)
@@ -180,6 +182,33 @@ def test_a_backup_holds_everything_and_comes_back(run: Run, folder: Path, tmp_pa
     assert RecordFolder(again / "runs" / started / "open").get("committed") == b"rounds"
     for path in (again, *again.rglob("*")):
         assert path.stat().st_mode & 0o077 == 0, path
+
+
+def test_a_restore_says_what_it_cannot_know_and_opens_nothing_again(run: Run, folder: Path, tmp_path: Path) -> None:
+    with Consortium(folder) as consortium:
+        code = consortium.invite("island", now=clock())
+    out, again = tmp_path / "backup.tar.gz", tmp_path / "again"
+    run("backup", str(out))
+    with Consortium(folder) as consortium:
+        joined = Hospital("island").join(consortium, now=clock(), code=code)
+        seen = consortium.revoke("coast", "gone", now=clock())
+        assert seen is not None
+    _, words, _ = run("restore", str(out), "--dir", str(again))
+    assert "Members, with their certificates of then: coast, north, valley" in words
+    assert "withdrawn, to be made anew: island" in words
+    assert "wardround coordinator revoke SITE --reason WHY" in words
+    with Consortium(again) as consortium:
+        newest = consortium.store.newest_roster()
+        assert newest is not None
+        newest.verify()
+        assert newest.roster.version > seen.roster.version > joined.roster.roster.version
+        with pytest.raises(WardroundError, match="WR-1904"):
+            Hospital("island").join(consortium, now=clock(), code=code)
+        Hospital("island").join(consortium, now=clock())  # the positive control: a new invite
+    second = tmp_path / "second"
+    facts = answer(run, "restore", str(out), "--dir", str(second))
+    assert (facts["members"], facts["uninvited"]) == (["coast", "north", "valley"], ["island"])
+    assert facts["roster"] == newest.roster.version
 
 
 @pytest.mark.parametrize("damage", ["cut", "empty", "other"])
