@@ -6,6 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -37,9 +38,11 @@ from wardround.server.flower.calls import SUPERLINK_NODE
 from wardround.server.flower.inflation import ROOM, array_bytes, inflated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from flwr.proto.message_pb2 import Message as MessageShell
+    from flwr.proto.message_pb2 import PullObjectResponse
+    from flwr.supercore.inflatable.inflatable_object import InflatableObject
     from flwr.supercore.run import Run
 
 log = logging.getLogger("wardround.flower")
@@ -49,6 +52,9 @@ TTL_SECONDS: Final = 30 * 86_400.0
 
 PATIENCE_SECONDS: Final = 1.0
 """How long :meth:`RuntimeGrid.pull_messages` waits for a reply before it looks for silent nodes and returns."""
+
+PARALLEL: Final = 4
+"""Objects that are pushed or pulled at a time: most of a call's time is spent waiting for its answer."""
 
 _BEAT_SECONDS: Final = 20.0
 """Flower takes a task without a heartbeat for 60 seconds for dead."""
@@ -116,6 +122,7 @@ class RuntimeGrid(Grid):
         self._told: set[int] = set()
         self._bell = threading.Condition()
         self._over = threading.Event()
+        self._pool = ThreadPoolExecutor(PARALLEL, "objects")
 
     def begin(self) -> Context:
         """Take the run up; the context that its ServerApp is called with."""
@@ -131,6 +138,7 @@ class RuntimeGrid(Grid):
         try:
             self._client.PushTaskOutput(PushTaskOutputRequest(sub_status=state, details=words))
         finally:
+            self._pool.shutdown(wait=False, cancel_futures=True)
             self._client.close()
 
     def replied(self, node: int) -> None:
@@ -189,8 +197,7 @@ class RuntimeGrid(Grid):
                 message_object_trees=[get_object_tree(message) for message in pushed],
             )
             answer = self._client.PushMessages(request)
-            for name in answer.objects_to_push:
-                self._push(name, objects[name].deflate(), answer.session_id)
+            self._push_all({name: objects[name] for name in answer.objects_to_push}, answer.session_id)
         for message, taken in zip(pushed, answer.message_ids, strict=True):
             self._asked[message.metadata.message_id] = message.metadata
             self._sizes[message.metadata.message_id] = array_bytes(message)
@@ -258,18 +265,17 @@ class RuntimeGrid(Grid):
         del self._asked[name], self._sizes[name]
 
     def _fetched(self, arriving: _Arriving) -> Message | None:
-        for part in iterate_object_tree(arriving.tree):
-            if part.object_id in arriving.contents:
-                continue
-            request = PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=part.object_id)
-            answer = self._client.PullObject(request)
+        parts = dict.fromkeys(part.object_id for part in iterate_object_tree(arriving.tree))
+        missing = [name for name in parts if name not in arriving.contents]
+        for name, answer in zip(missing, self._pool.map(self._pull, missing), strict=True):
             if not answer.object_found:
                 return self._lost(arriving)
-            if not answer.object_available:
-                stalled = arriving.silent or time.monotonic() - arriving.moved > STALLED_SECONDS
-                return self._lost(arriving) if stalled else None
-            arriving.contents[part.object_id] = answer.object_content
-            arriving.moved = time.monotonic()
+            if answer.object_available:
+                arriving.contents[name] = answer.object_content
+                arriving.moved = time.monotonic()
+        if len(arriving.contents) < len(parts):
+            stalled = arriving.silent or time.monotonic() - arriving.moved > STALLED_SECONDS
+            return self._lost(arriving) if stalled else None
         name = arriving.tree.object_id
         received = ConfirmMessageReceivedRequest(node=self._node, run_id=self._run.run_id, message_object_id=name)
         self._client.ConfirmMessageReceived(received)
@@ -308,11 +314,18 @@ class RuntimeGrid(Grid):
         )
         return make_message(metadata, error=Error(_NO_REPLY, reason))
 
-    def _push(self, name: str, content: bytes, session: str) -> None:
-        request = PushObjectRequest(
-            node=self._node, run_id=self._run.run_id, object_id=name, object_content=content, session_id=session
-        )
-        if not self._client.PushObject(request).stored:
+    def _pull(self, name: str) -> PullObjectResponse:
+        return self._client.PullObject(PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=name))
+
+    def _push_all(self, objects: Mapping[str, InflatableObject], session: str) -> None:
+        def push(name: str) -> bool:
+            content = objects[name].deflate()
+            request = PushObjectRequest(
+                node=self._node, run_id=self._run.run_id, object_id=name, object_content=content, session_id=session
+            )
+            return bool(self._client.PushObject(request).stored)
+
+        if not all(list(self._pool.map(push, objects))):
             raise RuntimeError("the SuperLink did not store an object")
 
     def _beat(self) -> None:
