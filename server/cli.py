@@ -81,7 +81,7 @@ def invite(
     if as_json:
         _print_json({"site": site, "code": code.text(), "until": until})
         return
-    typer.echo(f"Give this code to {site}, by telephone or another way that others do not read; until {day(until)}:")
+    typer.echo(f"Send this code to {site} as a file or in an encrypted mail, for nobody else; until {day(until)}:")
     typer.echo(code.text())
     typer.echo(f"There: wardround hospital join - --site {site}, which asks for the code")
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wardround.common.roster import SignedRoster
     from wardround.server.store import RunRow, SiteRow, Store
 
+_DATE: Final = len("2026-01-01")
 _STYLES: Final = {"member": "green", "revoked": "red", "approved": "green", "rejected": "red", "withdrawn": "red"}
 
 
@@ -93,16 +94,21 @@ def show_sites(facts: list[dict[str, Any]], roster: SignedRoster | None) -> None
     from rich.text import Text
 
     title = "No roster yet" if roster is None else f"Roster {roster.roster.version}: {roster.roster.fingerprint}"
-    columns = ("site", "hospital", "state", "key", "roster accepted", "certificate until", "last heard", "agent")
-    table = Table(*columns, title=Text(title))
+    console = Console()
+    columns = ("site", "state", "roster accepted", "certificate until", "last heard", "agent")
+    table = Table(*columns, title=Text(title), title_justify="left", caption="Times: UTC.", caption_justify="left")
     for row in facts:
         report = row["report"] or {}
         until = max((item["until"] for item in row["certificates"]), default=None)
         agent = " ".join(filter(None, (row["release"], report.get("state"), report.get("reason"))))
-        cells = (row["site"], row["label"], row["state"], row["fingerprint"] or "", _accepted(row))
-        times = (day(until), day(row["heard_at"]))
-        table.add_row(*(Text(cell, style=_STYLES.get(cell, "")) for cell in (*cells, *times, agent)))
-    Console().print(table)
+        times = (day(until)[:_DATE], day(row["heard_at"]).removesuffix(" UTC"))
+        cells = (row["site"], row["state"], _accepted(row), *times, agent)
+        table.add_row(*(Text(cell, style=_STYLES.get(cell, ""), overflow="fold") for cell in cells))
+    console.print(table)
+    for row in facts:
+        label = f" ({row['label']})" if row["label"] else ""
+        key = row["fingerprint"] or "no key yet"
+        console.print(f"{row['site']}{label}: {key}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _accepted(row: dict[str, Any]) -> str:

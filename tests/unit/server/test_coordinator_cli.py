@@ -104,7 +104,10 @@ def test_a_hospital_is_admitted_by_files_and_revoked(made: Callable[..., Any], t
 
 
 def test_the_list_says_who_has_accepted_which_roster(
-    made: Callable[..., Any], run: Callable[..., tuple[int, str, str]], tmp_path: Path
+    made: Callable[..., Any],
+    run: Callable[..., tuple[int, str, str]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     hospitals = [Hospital(site) for site in ("oak", "elm", "ash")]
     with Consortium(tmp_path / "wards") as consortium:
@@ -117,6 +120,11 @@ def test_the_list_says_who_has_accepted_which_roster(
     assert listed == {"oak": (3, True), "elm": (2, False), "ash": (None, False), "fir": (None, False)}
     out = run("sites", "list")[1]
     assert [out.count(text) for text in ("3, current", "2, behind", "none yet")] == [1, 1, 1]
+    monkeypatch.setenv("COLUMNS", "80")
+    out = run("sites", "list")[1]
+    keys = [row["fingerprint"] for row in made("sites", "list")["sites"] if row["fingerprint"]]
+    assert len(keys) == 3
+    assert all(f": {key}\n" in out for key in keys), "a fingerprint is read out in one piece"
 
 
 def test_an_admission_never_replaces_a_file(
