@@ -99,7 +99,8 @@ def test_a_code_counts_once_and_for_its_site_alone(stand: Federated, tmp_path: P
         "WR-1904"
     )
     assert not (tmp_path / "a").exists()
-    assert refused("join", code, "--home", tmp_path / "b", "--site", "island") == "WR-1904"
+    said_there = str(hospital("join", code, "--home", tmp_path / "b", "--site", "island").exception)
+    assert said_there.startswith("WR-1904: The coordinator says: The invite code is not one of this site.")
     said("join", code, "--home", tmp_path / "c", "--site", "valley")
     assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") == "WR-1904"
     said("join", stand.invite("glen").text(), "--home", tmp_path / "d", "--site", "glen")  # it was never used as valley
