@@ -190,10 +190,16 @@ def _ledger(found: Overview) -> Iterator[str]:
 
 def _spent(budget: Budget) -> Iterator[str]:
     known = budget.accounts
+    if math.isinf(budget.study):
+        takes = "This study has no noise: it takes an infinite epsilon of every patient."
+    else:
+        takes = (
+            f"This study takes {_epsilon(budget.study)} of a patient who was in none before: counted so that it holds "
+            "over several studies, it is more than the promise of one."
+        )
     yield (
         f"So far {_epsilon(known.spent)} is spent on the patient who bears most, {_epsilon(known.committed)} with what "
-        f"running studies have reserved. This study takes {_epsilon(budget.study)} of a patient who was in none "
-        "before: counted so that it holds over several studies, it is more than the promise of one."
+        f"running studies have reserved. {takes}"
     )
     yield budget.words if budget.certain and budget.refusal is None else f"Warning: {budget.words}"
 

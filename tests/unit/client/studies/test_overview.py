@@ -106,13 +106,17 @@ def test_all_that_is_said_of_the_budget_is_one_verdict(
     assert (found.approvable, found.certain) == (verdict != "no room", verdict != "some")
 
 
-def test_a_study_without_noise_costs_an_infinite_epsilon(lungs: Consortium) -> None:
+def test_a_study_without_noise_costs_an_infinite_epsilon(lungs: Consortium, capsys: pytest.CaptureFixture[str]) -> None:
     limit(lungs, 6.0)
     found = overview(lungs.home, lungs.propose(open_study()), measure=False)
     assert not found.approvable
     assert found.budget is not None
     assert (found.budget.study, found.budget.after) == (math.inf, math.inf)
     assert found.as_json()["ledger"]["study"] == "infinite"
+    print_overview(found)
+    text = " ".join(capsys.readouterr().out.split())
+    assert "it takes an infinite epsilon of every patient" in text
+    assert "more than the promise of one" not in text
 
 
 def test_what_cannot_be_approved_is_shown_with_every_reason(
