@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -17,6 +18,7 @@ from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.privacy.witness import Head, SignedHead, fresh_heads
 from wardround.server.consortium import Consortium, create_consortium
 from wardround.server.consortium.requests import COORDINATOR
+from wardround.server.gateway.presence import read_state
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -123,6 +125,14 @@ def test_a_study_is_withdrawn_once_and_nobody_approves_it_then(asked: Consortium
     assert asked.decide(FIRST.name, decision("rejected", NOW + 2), now=NOW)
     with pytest.raises(WardroundError, match="WR-1932"):
         asked.propose(STUDY, "A. Person", now=NOW)
+
+
+def test_agents_are_told_that_a_study_was_withdrawn(asked: Consortium) -> None:
+    superlink: Any = SimpleNamespace(incarnation="one")
+    before = read_state(asked.store, superlink)
+    assert read_state(asked.store, superlink, before).news(before) == ()
+    asked.withdraw(STUDY.id, "C. Person", now=NOW)
+    assert read_state(asked.store, superlink, before).news(before) == ("studies",)
 
 
 def test_a_study_that_was_started_is_not_withdrawn(asked: Consortium) -> None:
