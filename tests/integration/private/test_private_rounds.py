@@ -9,17 +9,22 @@ import pytest
 from fakes.private_runs import Consortium, Oracle, WatchedGrid, private_scenario, watched
 
 from wardround.client import app as hospital_app
+from wardround.client.home import create_home
+from wardround.client.identity import accepted_roster, new_identity
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.common.wire.private import JOIN, ProtocolMessage
 from wardround.common.wire.records import pack
 from wardround.simulations.faults import Fault
+from wardround.simulations.hospitals import CONSORTIUM_FOLDER, enrol
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
     from pathlib import Path
 
     from flwr.app import Message
+
+    from wardround.client.home import Home
 
 
 def faults(*lines: tuple[str, int, Any, int | None]) -> list[Fault]:
@@ -259,6 +264,35 @@ def test_records_of_another_roster_are_refused(tmp_path: Path) -> None:
         consortium.coordinate(grid, plan)
     assert refused.value.code == "WR-1714"
     consortium.coordinate(grid)
+
+
+def interrupted(folder: Path) -> tuple[Consortium, WatchedGrid, Home]:
+    """A run of three hospitals that was interrupted in its first round, and a hospital that wants to join."""
+    consortium = Consortium.of(private_scenario(3, rounds=2), folder)
+    grid, _ = watched(consortium)
+    stopping(grid, 10)
+    with pytest.raises(StoppedError):
+        consortium.coordinate(grid)
+    return consortium, grid, create_home(folder / "newcomer", SiteId("newcomer"), [], device="cpu", threads=1)
+
+
+def test_a_run_goes_on_when_another_hospital_joins(tmp_path: Path) -> None:
+    consortium, grid, newcomer = interrupted(tmp_path)
+    plan, homes = consortium.plan(), [hospital.home for hospital in consortium.hospitals.values()]
+    enrol([*homes, newcomer], tmp_path / CONSORTIUM_FOLDER)
+    assert {accepted_roster(home).version for home in homes} == {2}
+    history = consortium.coordinate(grid, plan)
+    assert [record["sites"] for record in history["rounds"]] == [["site0", "site1", "site2"]] * 2
+
+
+def test_a_run_ends_when_one_of_its_hospitals_gets_another_key(tmp_path: Path) -> None:
+    consortium, grid, newcomer = interrupted(tmp_path)
+    plan, homes = consortium.plan(), [hospital.home for hospital in consortium.hospitals.values()]
+    new_identity(homes[1])
+    enrol([*homes, newcomer], tmp_path / CONSORTIUM_FOLDER)
+    for roster, refusal in ((plan.roster, "WR-1702"), (consortium.plan().roster, "WR-1714")):
+        with pytest.raises(WardroundError, match=refusal):
+            consortium.coordinate(grid, plan.model_copy(update={"roster": roster}))
 
 
 # Who takes part
