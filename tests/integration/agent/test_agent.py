@@ -348,7 +348,7 @@ def test_outside_of_the_policys_hours_messages_wait(scene: Scene) -> None:
     before = path.read_text()
     now = datetime.now().astimezone()
     hours = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
-    with agents([scene.home]):
+    with agents([scene.home], before="from wardround.client.agent import session; session._LOOK = 1.0"):
         path.write_text(before.replace("hours = []", f'hours = ["{hours}"]'))
         assert scene.home.policy.hours == (hours,)
         until(scene.home, lambda status: (status.state, status.code) == ("refusing", "WR-1712"))
