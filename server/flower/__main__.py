@@ -14,6 +14,7 @@ import uvicorn
 from flwr.supercore.corestate import in_memory_corestate
 
 from wardround.server.flower.door import Door
+from wardround.server.memory import give_memory_back
 
 if TYPE_CHECKING:
     from wardround.server.flower.door import Application
@@ -24,6 +25,7 @@ PUSH_SECONDS: Final = 3600
 
 def _main() -> None:
     """Be ``flower-superlink``; end when standard input ends, which is when the parent has ended."""
+    give_memory_back()
     word = sys.stdin.buffer.readline().decode().strip()
     threading.Thread(target=_watch, daemon=True).start()
     plain = uvicorn.run

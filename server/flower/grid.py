@@ -318,14 +318,13 @@ class RuntimeGrid(Grid):
         return self._client.PullObject(PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=name))
 
     def _push_all(self, objects: Mapping[str, InflatableObject], session: str) -> None:
-        def push(name: str) -> bool:
-            content = objects[name].deflate()
-            request = PushObjectRequest(
-                node=self._node, run_id=self._run.run_id, object_id=name, object_content=content, session_id=session
-            )
-            return bool(self._client.PushObject(request).stored)
+        list(self._pool.map(lambda name: self._push(name, objects[name].deflate(), session), objects))
 
-        if not all(list(self._pool.map(push, objects))):
+    def _push(self, name: str, content: bytes, session: str) -> None:
+        request = PushObjectRequest(
+            node=self._node, run_id=self._run.run_id, object_id=name, object_content=content, session_id=session
+        )
+        if not self._client.PushObject(request).stored:
             raise RuntimeError("the SuperLink did not store an object")
 
     def _beat(self) -> None:
