@@ -201,7 +201,7 @@ def studies(folder: DirOption, as_json: JsonFlag = False) -> None:
     from wardround.server.consortium.showing import show_studies, study_facts
 
     with opened(folder) as consortium:
-        facts = study_facts(consortium.store)
+        facts = study_facts(consortium)
     if as_json:
         _print_json(facts)
     else:

@@ -132,8 +132,16 @@ class Consortium(Membership):
     def approvals(self, study: StudyId) -> tuple[SiteId, ...]:
         """Members whose newest decision about a study is to take part, by name."""
         members = {row.name for row in self.store.sites() if row.state == "member"}
-        decided = self.store.decisions(study)
+        decided = self.decisions(study)
         return tuple(row.site for row in decided if row.verdict == "approved" and row.site in members)
+
+    def decisions(self, study: StudyId) -> tuple[DecisionRow, ...]:
+        """The newest decision of each site about a study under the identity that it has now, by site.
+
+        A hospital that was revoked and has joined again decides again: who held its old key may have decided for it.
+        """
+        identities = {row.name: row.identity for row in self.store.sites()}
+        return tuple(row for row in self.store.decisions(study) if row.signed.signer == identities[row.site])
 
     def proposals_for(self, site: SiteId) -> tuple[SignedProposal, ...]:
         """Every study that names a site, newest last; of more than a thousand the newest thousand."""

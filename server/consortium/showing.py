@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardround.common.roster import SignedRoster
+    from wardround.server.consortium.consortium import Consortium
     from wardround.server.store import RunRow, SiteRow, Store
 
 _DATE: Final = len("2026-01-01")
@@ -53,8 +54,9 @@ def _site_facts(store: Store, row: SiteRow) -> dict[str, Any]:
     }
 
 
-def study_facts(store: Store) -> list[dict[str, Any]]:
+def study_facts(consortium: Consortium) -> list[dict[str, Any]]:
     """Every study with the newest decision of each of its sites, and its runs."""
+    store = consortium.store
     runs = store.runs()
     return [
         {
@@ -74,7 +76,7 @@ def study_facts(store: Store) -> list[dict[str, Any]]:
                     "reason": found.reason,
                     "at": found.decided_at,
                 }
-                for found in store.decisions(row.id)
+                for found in consortium.decisions(row.id)
             },
             "runs": [run_facts(run) for run in runs if run.study == row.id],
         }

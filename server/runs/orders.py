@@ -165,7 +165,7 @@ def _check_sites(study: Study, without: Sequence[SiteId]) -> None:
 
 def _check_approved(consortium: Consortium, row: StudyRow, without: Sequence[SiteId]) -> None:
     approved = set(consortium.approvals(row.id))
-    verdicts = {found.site: found.verdict for found in consortium.store.decisions(row.id)}
+    verdicts = {found.site: found.verdict for found in consortium.decisions(row.id)}
     missing = [site for site in row.sites if site not in approved and site not in without]
     if missing:
         told = "; ".join(f"{site}: {verdicts.get(site, 'no decision yet')}" for site in missing)

@@ -41,20 +41,22 @@ def overview(consortium: Consortium) -> dict[str, Any]:
         "consortium": consortium.name,
         "serving": is_served(consortium.path),
         "at": store.clock(),
-        "sites": [_site(store, row) for row in store.sites()],
+        "sites": [_site(consortium, row) for row in store.sites()],
         "runs": [_run(store, row) for row in store.runs()],
         "events": _newest_events(store),
     }
 
 
-def _site(store: Store, row: SiteRow) -> dict[str, Any]:
+def _site(consortium: Consortium, row: SiteRow) -> dict[str, Any]:
     report = row.report
-    studies = [study for study in store.studies() if row.name in study.sites]
+    studies = [study for study in consortium.store.studies() if row.name in study.sites]
     decided = {
         study.id: {
             "name": study.name,
             "withdrawn": study.withdrawn,
-            "verdict": next((found.verdict for found in store.decisions(study.id) if found.site == row.name), None),
+            "verdict": next(
+                (found.verdict for found in consortium.decisions(study.id) if found.site == row.name), None
+            ),
         }
         for study in studies
     }

@@ -53,6 +53,17 @@ def decision(verdict: str = "approved", at: int = NOW, key: SigningKey | None = 
     )
 
 
+def test_a_decision_under_an_identity_of_before_does_not_count(asked: Consortium) -> None:
+    asked.decide(FIRST.site, decision(), now=NOW)
+    assert asked.approvals(STUDY.id) == (FIRST.site,)
+    asked.revoke(FIRST.site, "its key was copied", now=NOW)
+    again = Hospital(FIRST.site)
+    again.join(asked, now=NOW + 1)
+    assert (asked.approvals(STUDY.id), asked.decisions(STUDY.id)) == ((), ())
+    asked.decide(FIRST.site, decision(at=NOW + 2, key=again.identity), now=NOW + 2)
+    assert asked.approvals(STUDY.id) == (FIRST.site,)
+
+
 def test_a_study_is_proposed_once_under_the_authoritys_signature(consortium: Consortium) -> None:
     signed = consortium.propose(STUDY, "A. Person", "to learn", now=NOW)
     proposal = signed.verified(consortium.authority.public.hex())

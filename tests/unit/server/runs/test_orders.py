@@ -156,10 +156,13 @@ def private(tmp_path: Path) -> Iterator[Stand]:
 
 
 def rejoined(stand: Stand, site: str) -> None:
-    """A hospital joins again with new keys, and accepts the roster that has them."""
+    """A hospital joins again with new keys, accepts the roster that has them, and decides again."""
     stand.hospitals[site] = Hospital(site)
     stand.hospitals[site].join(stand.consortium, code=stand.consortium.invite(site, now=NOW, again=True))
     stand.hospitals[site].accept(stand.consortium)
+    with pytest.raises(WardroundError, match=rf"WR-1913.*{site}: no decision yet"):
+        stand.start()
+    stand.decide(site, "approved", NOW + 1)
 
 
 def test_a_private_run_needs_its_hospitals_newest_keys_accepted_at_each(private: Stand) -> None:
@@ -182,6 +185,7 @@ def test_an_open_run_needs_that_each_hospital_has_accepted_a_roster(stand: Stand
         stand.decide(site, "approved")
     stand.hospitals["coast"] = Hospital("coast")
     stand.hospitals["coast"].join(stand.consortium, code=stand.consortium.invite("coast", now=NOW, again=True))
+    stand.decide("coast", "approved", NOW + 1)
     with pytest.raises(WardroundError, match=r"WR-1936.*coast \(accepted none\)\."):
         stand.start()
     assert stand.start(without=["coast"]).state == "waiting"
