@@ -7,7 +7,8 @@ from statistics import median
 from typing import TYPE_CHECKING, Any, Final
 
 from wardround.simulations.bench.child import measure_in_child
-from wardround.simulations.bench.deployment_study import Task, shapes_of
+from wardround.simulations.bench.deployment_study import Task, study_of
+from wardround.simulations.bench.drawn_study import shapes_of
 from wardround.simulations.bench.machine import describe_machine, usable_cores
 from wardround.simulations.bench.rows import BenchReport, Row, against_reference, below, times_less
 
@@ -160,7 +161,7 @@ def _measure(sizes: DeploymentSizes, cores: list[int]) -> Found:
     base = {"cores": cores, "idle_seconds": sizes.idle_seconds, "rounds": sizes.rounds}
     ours = {**base, "widths": sizes.widths, "private": False, "light": 0, "sites": sizes.sites}
     light = {**ours, "light": sizes.light, "idle_seconds": 0.0, "rounds": 3}
-    flower = {**base, "sites": sizes.sites, "shapes": shapes_of(Task(1, 1, sizes.widths))}
+    flower = {**base, "sites": sizes.sites, "shapes": shapes_of(study_of(Task(1, 1, sizes.widths)))}
     found: Found = {"ours": [], "flower": []}
     for _ in range(sizes.repeats):
         found["ours"].append(measure_in_child("deployment-ours", ours))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from wardround.simulations.bench.drawn_study import drawn_study
 
 if TYPE_CHECKING:
     from wardround.simulations.scenario import Scenario
@@ -35,42 +37,13 @@ class Task:
 
 def study_of(task: Task) -> Scenario:
     """The study and its drawn hospitals."""
-    from wardround.simulations.scenario import build_scenario
-
-    names = [f"site-{number:03d}" for number in range(task.sites)]
-    return build_scenario(
-        {
-            "schema": 1,
-            "name": "bench-deployment",
-            "title": "Benchmark of deployments",
-            "sites": names,
-            "task": {"kind": "classification", "target": "binary", "labels": ["abnormal"], "dimensions": 2},
-            "input": {"size": [64, 64]},
-            "model": {"name": "small_cnn", "parameters": {"widths": task.widths}},
-            "training": {
-                "rounds": task.rounds,
-                "epochs": task.rounds,
-                "batch_size": 2,
-                "loss": "bce",
-                "augmentation": [],
-                "optimizer_state": "reset",
-            },
-            "aggregation": PRIVATE if task.private else OPEN,
-            "selection": {"rule": "last"},
-            "split": {"validation": 0.0, "test": 0.0},
-            "simulation": {
-                "arms": ["federated"],
-                "phantom": {"kind": "chest", "size": [64, 64]},
-                "sites": [{"name": name, "patients": 2, "prevalence": 0.5} for name in names],
-            },
-        }
+    return drawn_study(
+        "bench-deployment",
+        "Benchmark of deployments",
+        sites=task.sites,
+        widths=task.widths,
+        rounds=task.rounds,
+        epochs=task.rounds,
+        batch_size=2,
+        aggregation=PRIVATE if task.private else OPEN,
     )
-
-
-def shapes_of(task: Task) -> list[list[int]]:
-    """Shapes of the arrays of the model."""
-    from wardround.common.models.catalogue import build_model
-    from wardround.common.models.state import state_arrays
-
-    state: dict[str, Any] = state_arrays(build_model(study_of(task).study, seed=0))
-    return [list(array.shape) for array in state.values()]

@@ -10,6 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING, Any
 
 from wardround.simulations.bench.child import measure_in_child
+from wardround.simulations.bench.drawn_study import drawn_study, shapes_of
 from wardround.simulations.bench.machine import describe_machine
 from wardround.simulations.bench.rows import BenchReport, Row, below, times_less
 
@@ -99,7 +100,7 @@ def _measure(sizes: SimulationSizes, sites: int, *, peer: bool) -> Found:
     found: Found = {"ours": [], "flower": []}
     with tempfile.TemporaryDirectory(prefix="wardround-bench-") as folder:
         settings = _hospitals(_scenario(sizes, sites), Path(folder))
-        shapes = _shapes(sizes)
+        shapes = shapes_of(_scenario(sizes, 1))
         for repeat in range(sizes.repeats):
             out = Path(folder) / f"run{repeat}"
             found["ours"].append(measure_in_child("simulation-ours", {**settings, "out": str(out)}))
@@ -123,47 +124,18 @@ def _hospitals(scenario: Scenario, folder: Path) -> dict[str, Any]:
 
 
 def _scenario(sizes: SimulationSizes, sites: int) -> Scenario:
-    from wardround.simulations.scenario import build_scenario
-
-    names = [f"site-{number:03d}" for number in range(sites)]
-    return build_scenario(
-        {
-            "schema": 1,
-            "name": "bench-simulation",
-            "title": "Benchmark of the simulation",
-            "sites": names,
-            "task": {"kind": "classification", "target": "binary", "labels": ["abnormal"], "dimensions": 2},
-            "input": {"size": [64, 64]},
-            "model": {"name": "small_cnn", "parameters": {"widths": sizes.widths}},
-            "training": {
-                "rounds": sizes.rounds,
-                "epochs": 1,
-                "batch_size": 8,
-                "loss": "bce",
-                "augmentation": [],
-                "optimizer_state": "reset",
-            },
-            "selection": {"rule": "last"},
-            "split": {"validation": 0.0, "test": 0.0},
-            "simulation": {
-                "arms": ["federated"],
-                "phantom": {"kind": "chest", "size": [64, 64]},
-                "sites": [{"name": name, "patients": 2, "prevalence": 0.5} for name in names],
-            },
-        }
+    return drawn_study(
+        "bench-simulation",
+        "Benchmark of the simulation",
+        sites=sites,
+        widths=sizes.widths,
+        rounds=sizes.rounds,
+        epochs=1,
+        batch_size=8,
     )
-
-
-def _shapes(sizes: SimulationSizes) -> list[list[int]]:
-    """Shapes of the arrays of the model that both sides carry."""
-    from wardround.common.models.catalogue import build_model
-    from wardround.common.models.state import state_arrays
-
-    state = state_arrays(build_model(_scenario(sizes, 1).study, seed=0))
-    return [list(array.shape) for array in state.values()]
 
 
 def _parameters(sizes: SimulationSizes) -> int:
     from math import prod
 
-    return sum(prod(shape) for shape in _shapes(sizes))
+    return sum(prod(shape) for shape in shapes_of(_scenario(sizes, 1)))
