@@ -10,7 +10,8 @@ import pytest
 
 from wardround.simulations.bench.child import measure_in_child
 from wardround.simulations.bench.deployment import LEAST_CPU, DeploymentSizes, deployment_rows
-from wardround.simulations.bench.deployment_study import Task, shapes_of, study_of
+from wardround.simulations.bench.deployment_study import Task, study_of
+from wardround.simulations.bench.drawn_study import shapes_of
 from wardround.simulations.bench.machine import usable_cores
 
 pytestmark = pytest.mark.xdist_group("federation")
@@ -50,7 +51,7 @@ def test_a_round_without_all_sites_does_not_hold() -> None:
 
 def test_both_sides_carry_as_many_values() -> None:
     widths = (32, 64, 128, 256, 256)
-    assert sum(int(np.prod(shape)) for shape in shapes_of(Task(1, 1, widths))) == 979_425
+    assert sum(int(np.prod(shape)) for shape in shapes_of(study_of(Task(1, 1, widths)))) == 979_425
     study = study_of(Task(3, 4, widths, private=True)).study
     assert (study.private, len(study.sites), study.training.rounds) == (True, 3, 4)
 
