@@ -13,7 +13,7 @@ import pytest
 import typer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
 VARIABLES: Final = {"WARDROUND_HOME": "home", "WARDROUND_COORDINATOR": "coordinator"}
@@ -61,3 +61,30 @@ def run_command(*words: str) -> subprocess.CompletedProcess[str]:
     """Run the program in a process of its own."""
     start = "from wardround.simulations.cli import main; main()"
     return subprocess.run([sys.executable, "-c", start, *words], capture_output=True, text=True, check=False)
+
+
+def in_this_process(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *group: str
+) -> Callable[..., tuple[int, str, str]]:
+    """Calls the program's entry point: exit code, what it printed, what it complained of.
+
+    Args:
+        monkeypatch: Gives the arguments.
+        capsys: Hears what is printed.
+        group: Words that every command begins with.
+    """
+    from wardround.simulations import cli
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["wardround", *group, *arguments])
+        capsys.readouterr()
+        code: int | str | None = 0
+        try:
+            cli.main()
+        except SystemExit as ended:
+            code = ended.code
+        printed = capsys.readouterr()
+        assert isinstance(code, int | None)
+        return code or 0, printed.out, printed.err
+
+    return call

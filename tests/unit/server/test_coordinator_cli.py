@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.command_lines import in_this_process
 from fakes.joining import Hospital
 from fakes.run_folder import classification_study
 
 from wardround.common.consortium.enrolment import Admission, InviteCode
 from wardround.server.consortium import Consortium
 from wardround.server.store.opening import clock
-from wardround.simulations import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,20 +28,7 @@ def run(
     """Runs ``wardround coordinator …`` on one folder: exit code, what it printed, what it complained of."""
     monkeypatch.setenv("WARDROUND_COORDINATOR", str(tmp_path / "wards"))
     monkeypatch.setenv("COLUMNS", "300")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wardround", "coordinator", *arguments])
-        capsys.readouterr()
-        code: int | str | None = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-        printed = capsys.readouterr()
-        assert isinstance(code, int | None)
-        return code or 0, printed.out, printed.err
-
-    return call
+    return in_this_process(monkeypatch, capsys, "coordinator")
 
 
 @pytest.fixture

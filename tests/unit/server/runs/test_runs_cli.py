@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 import tarfile
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from fakes.command_lines import in_this_process
 from fakes.joining import NOW, Hospital
 from fakes.scenarios import chest_scenario
 
@@ -21,7 +21,6 @@ from wardround.server.rounds.store import RecordFolder
 from wardround.server.runs import orders, overview
 from wardround.server.runs.plan import keep_plan
 from wardround.server.store.opening import clock
-from wardround.simulations import cli
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,20 +55,7 @@ def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], fol
     """Runs ``wardround coordinator …``: exit code, what it printed, what it complained of."""
     monkeypatch.setenv("WARDROUND_COORDINATOR", str(folder))
     monkeypatch.setenv("COLUMNS", "400")
-
-    def call(*arguments: str) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["wardround", "coordinator", *arguments])
-        capsys.readouterr()
-        code: int | str | None = 0
-        try:
-            cli.main()
-        except SystemExit as ended:
-            code = ended.code
-        printed = capsys.readouterr()
-        assert isinstance(code, int | None)
-        return code or 0, printed.out, printed.err
-
-    return call
+    return in_this_process(monkeypatch, capsys, "coordinator")
 
 
 def answer(run: Run, *arguments: str) -> Any:
