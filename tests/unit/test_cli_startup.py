@@ -71,3 +71,29 @@ def test_probe_sees_a_heavy_import() -> None:
     done = subprocess.run([sys.executable, "-c", probe, json.dumps(HEAVY)], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "numpy" in json.loads(done.stdout)[""]
+
+
+INTERRUPT = """
+import sys
+
+class Interrupting:
+    def find_spec(self, name, path=None, target=None):
+        if name == sys.argv[1]:
+            raise KeyboardInterrupt
+
+from wardround.simulations.entry import main
+sys.meta_path.insert(0, Interrupting())
+main()
+"""
+
+
+def test_an_interrupt_while_it_loads_is_quiet() -> None:
+    done = _interrupted("wardround.simulations.cli")
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert (
+        _interrupted("never.imported").returncode == 2
+    )  # the positive control: the program runs, and takes no such word
+
+
+def _interrupted(at: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", INTERRUPT, at], capture_output=True, text=True, check=False)
