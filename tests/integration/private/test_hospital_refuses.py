@@ -240,7 +240,7 @@ def test_why_training_failed_stays_at_the_site(tmp_path: Path) -> None:
         consortium.coordinate(grid)
     assert refused.value.code == "WR-1711"
     title = REGISTRY["WR-1203"].title
-    assert f"site0: WR-1203: {title}.;" in refused.value.what
+    assert f"site0: WR-1203: {title};" in refused.value.what
     assert "steps" not in refused.value.what
     refusals = [line for line in consortium.journal("site0") if line["event"] == "refused"]
     assert refusals[0]["code"] == "WR-1203"
