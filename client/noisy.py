@@ -14,7 +14,6 @@ import numpy as np
 
 from wardround.client.evaluate.patient_losses import patient_losses
 from wardround.client.kept_round import KeptRound, forget_round, keep_round, kept_round
-from wardround.client.round_key import RoundKey
 from wardround.client.secagg.terms import check_folds, check_open, check_policy
 from wardround.client.spending import Spending
 from wardround.client.train.noisy import NoisySum, PatientGradients, train_noisily
@@ -142,11 +141,9 @@ class NoisyRounds:
         spending = Spending(self._hospital, study, question)
         spending.check_newest(number)
         model = self._hospital.load(study, vector, question.layout)
+        work = NoisyWork(self._hospital, study, question, self._random)
         self._hospital.check_training(study)
-        key = RoundKey(self._hospital.home, question, number, vector)
-        source, since = key.source(self._random, spending.turns(number))
-        work = NoisyWork(self._hospital, study, question, source)
-        spending.spend(number, since)
+        spending.spend(number)
         reply = TrainedNoisy(
             site=self._hospital.home.site, round=number, validation=self._validation(work, study, number)
         )
@@ -154,7 +151,6 @@ class NoisyRounds:
         update = fedavg.site_update(model.vector(), vector)
         newest = KeptRound(question.run, reply, update, state)
         keep_round(self._hospital.home, newest)
-        key.erase()
         self._hospital.last_noisy = newest
         return reply, update
 

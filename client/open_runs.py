@@ -3,7 +3,7 @@
 1. Policy limits the runs of a study, as in the other modes: the coordinator names them.
 2. A member of a consortium answers each round of a run once, and its last validation once. The same question with the
    same model is given the same answer again; another one is refused, and so is a round before the newest.
-3. A round has the work that the study says, which both sides know but for rounding.
+3. A round has the work that the study says, no more and no less, which both sides know but for rounding.
 
 Without this an approval of three rounds would be one of any number of rounds, each on a model of the coordinator's
 choice. Virtual hospitals are members of nothing: what they have answered ends with their process.
@@ -22,7 +22,7 @@ from wardround.client.home import write_atomically
 from wardround.client.kept_round import forget_round
 from wardround.client.membership import MEMBERSHIP
 from wardround.common.errors import WardroundError
-from wardround.common.rounds.work import is_validated
+from wardround.common.rounds.work import consumed_before, is_validated, samples_in
 from wardround.common.vector import vector_hash
 from wardround.common.wire.messages import Trained, Validated
 
@@ -42,7 +42,7 @@ VALIDATED: Final = "validated.json"
 """File in the run's folder: the answer to its last question."""
 
 _ROUNDING: Final = 2
-"""Samples by which a site's part of all work may be above its own: the coordinator divides whole samples."""
+"""Samples by which a site's part of all work may differ from its own: the coordinator divides whole samples."""
 
 
 class AnsweredRound(BaseModel):
@@ -75,7 +75,10 @@ def asked_hash(home: Home, question: RunContext, vector: Vector) -> str:
 
 
 def check_work(study: Study, question: Train, images: int) -> None:
-    """Refuse a round with more work, or more validation, than the approved study says.
+    """Refuse a round with other work, or more validation, than the approved study says.
+
+    A round of fewer images would give an update of few patients, and one that begins elsewhere of those that the
+    coordinator chooses.
 
     Args:
         study: The study.
@@ -85,9 +88,11 @@ def check_work(study: Study, question: Train, images: int) -> None:
     Raises:
         WardroundError: WR-1301.
     """
-    most = math.ceil(study.training.epochs * images) + _ROUNDING
-    if question.start > most or question.samples > most // study.training.rounds + 1:
-        raise WardroundError("WR-1301", f"Round {question.round} would train on more images than the study says.")
+    own, rounds, number = study.training.epochs * images, study.training.rounds, question.round
+    totals = range(max(0, math.floor(own) - _ROUNDING), math.ceil(own) + _ROUNDING + 1)
+    work = {(consumed_before(total, rounds, number), samples_in(total, rounds, number)) for total in totals}
+    if (question.start, question.samples) not in work:
+        raise WardroundError("WR-1301", f"Round {number} would train on other images than the study says.")
     if question.validate_first and not is_validated(study, question.round - 1):
         raise WardroundError("WR-1301", f"The study does not validate before round {question.round}.")
 

@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
 from wardround.client.ledger.patients import Cohort
-from wardround.client.round_key import forget_key
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyRunId
 
@@ -24,9 +23,6 @@ if TYPE_CHECKING:
 
 LONGEST: Final = 100
 """Characters of a run's name to which something can be added."""
-
-Turns: TypeAlias = tuple[int, int]
-"""How often a round, and a validation, were paid for."""
 
 Part: TypeAlias = Literal["train", "validation"]
 
@@ -106,39 +102,23 @@ class Spending:
         if number < newest and self.hospital.home.policy.runs_per_study == 1:
             raise WardroundError("WR-1301", f"Round {number} is over: round {newest} was trained since.")
 
-    def spend(self, number: int, since: Turns | None = None) -> None:
+    def spend(self, number: int) -> None:
         """Pay for a computation of round ``number``; durable on return, and only then may training begin.
-
-        Args:
-            number: The round.
-            since: What :meth:`turns` said when the round's randomness was drawn: what was paid for since then is not
-                paid for again. None: nothing was.
 
         Raises:
             WardroundError: WR-1807 to WR-1816, some patient cannot pay, or the ledger is not usable.
         """
         if not self._counts:
             return
-        train, validation = since or self.turns(number)
-        self._spend(self.question.run, number, self._cohort("train"), train + 1)
+        self._spend(self.question.run, number, self._cohort("train"))
         place = self.study.paid_validation(number)
         if place is not None and (cohort := self._validation_cohort()):
-            self._spend(self._validations, place, cohort, validation + 1)
+            self._spend(self._validations, place, cohort)
 
-    def turns(self, number: int) -> Turns:
-        """How often round ``number`` was paid for, and the validation before it.
-
-        Raises:
-            WardroundError: WR-1811 to WR-1814, the ledger is not usable.
-        """
-        ledger, place = self.hospital.home.ledger, self.study.paid_validation(number)
-        validated = 0 if place is None else ledger.computations(self._validations, place)
-        return ledger.computations(self.question.run, number), validated
-
-    def _spend(self, run: StudyRunId, number: int, cohort: Cohort, turn: int) -> None:
+    def _spend(self, run: StudyRunId, number: int, cohort: Cohort) -> None:
         ledger = self.hospital.home.ledger
-        if ledger.computations(run, number) < turn:
-            ledger.spend(run, number, turn, cohort, now=_now(), witness=self.hospital.home.heard)
+        turn = ledger.computations(run, number) + 1
+        ledger.spend(run, number, turn, cohort, now=_now(), witness=self.hospital.home.heard)
 
     def settle(self) -> None:
         """The run is over here: rounds that never began are free again.
@@ -184,7 +164,6 @@ def settle_run(home: Home, run: StudyRunId) -> None:
     """
     for name in reserved_names(home, run):
         home.ledger.settle(name, now=_now())
-    forget_key(home, run)
 
 
 def reserved_names(home: Home, run: StudyRunId) -> tuple[StudyRunId, ...]:

@@ -10,7 +10,6 @@ import numpy as np
 
 from wardround.client.hospital import Work
 from wardround.client.noisy import NoisyWork
-from wardround.client.round_key import RoundKey
 from wardround.client.secagg.optimizer_state import keep_state, newest_state
 from wardround.client.spending import Spending
 from wardround.common.algorithms import fedavg
@@ -75,19 +74,11 @@ class Contribution:
         update = fedavg.site_update(self.hospital.model(self.study).vector(), vector)
         return encoding.encode(update, weight=self._weight(), scalars=numbers, random=self.random)
 
-    def kept(self, vector: Vector) -> None:
-        """What :meth:`encoded` gave is sealed: it is never made again."""
-        if self.study.privacy is not None:
-            RoundKey(self.hospital.home, self.question, self.number, vector).erase()
-
     def _noisy(self, vector: Vector, encoding: Encoding) -> EncodedUpdate:
         """Pay for the round, then train with noise; nothing rides along."""
+        work = NoisyWork(self.hospital, self.study, self.question, self.random)
         self.hospital.check_training(self.study)
-        key = RoundKey(self.hospital.home, self.question, self.number, vector)
-        spending = Spending(self.hospital, self.study, self.question)
-        source, since = key.source(self.random, spending.turns(self.number))
-        work = NoisyWork(self.hospital, self.study, self.question, source)
-        spending.spend(self.number, since)
+        Spending(self.hospital, self.study, self.question).spend(self.number)
         validated = self.study.paid_validation(self.number) is not None
         losses = work.validation() if validated else np.zeros(1, dtype=np.int64)  # of the model as it came
         if self.study.distributed:

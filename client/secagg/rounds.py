@@ -116,7 +116,6 @@ class PrivateRounds:
         """The encoded update, sealed, and the figures that stay at the site."""
         encoded = work.encoded(vector)
         site.keep(encoded.values)
-        work.kept(vector)
         return encoded.values, {"clipped": encoded.clipped, "rounding_share": encoded.rounding_share}
 
     def confirm(self, question: ProtocolMessage) -> ProtocolReply:

@@ -117,10 +117,9 @@ def _randomness() -> Question:
         "Where does the randomness come from?",
         (
             (
-                "From the operating system of the hospital. Each round has a fresh key of 256 bits, expanded by "
-                "AES-256 in counter mode. It lies at the hospital, readable by it alone, until the round's update "
-                "does, and is erased then. Neither a study nor a coordinator can set or learn a seed: studies that "
-                "try are refused (WR-1806)."
+                "From the operating system of the hospital. Each noise vector has a fresh key of 256 bits, expanded by "
+                "AES-256 in counter mode and kept nowhere. Neither a study nor a coordinator can set or learn a seed: "
+                "studies that try are refused (WR-1806)."
             ),
         ),
     )

@@ -54,9 +54,8 @@ def _studies(facts: Facts) -> Question:
                 f"{at_most(ledger or 0.0, 5)} of such a limit if it is the only one."
             ),
             (
-                "A round that has to be computed again after a crash is computed with the same noise, and only what "
-                "was not paid for is paid for. Training again with another seed or on other folds is another study "
-                "run, with its own cost."
+                "A round that has to be computed again after a crash is paid for again. Training again with another "
+                "seed or on other folds is another study run, with its own cost."
             ),
         ),
         {"epsilon_in_the_ledger": ledger},

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -12,15 +11,12 @@ import pytest
 from fakes.promised_runs import Promised, promised_scenario
 from typer.testing import CliRunner
 
-from wardround.client import app as hospital_app
 from wardround.client import noisy
 from wardround.client.home import Home
 from wardround.client.hospital import Hospital
 from wardround.client.ledger.patients import Cohort
 from wardround.client.noisy import NoisyRounds
 from wardround.client.policy import POLICY, Policy
-from wardround.client.round_key import RoundKey
-from wardround.client.secagg import contribution
 from wardround.client.secagg.rounds import PrivateRounds
 from wardround.client.spending import settle_run, validations_of
 from wardround.common.errors import WardroundError
@@ -137,54 +133,33 @@ def test_a_hospital_that_restarts_gives_the_same_update_again(tmp_path: Path) ->
     assert computations(promised)[1] == 2
 
 
-@pytest.mark.parametrize("trust", ["local", "distributed"])
-def test_a_round_that_was_paid_for_and_not_finished_is_made_again_and_not_paid_for_again(
-    trust: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_a_round_that_was_paid_for_and_not_finished_is_checked_and_paid_for_like_every_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Killed after its payment it has released nothing: the same noise again is the release that was paid for."""
-    module = noisy if trust == "local" else contribution
-    scenario = promised_scenario(trust=trust, epsilon=8.0, rate=0.5, rounds=3)
-    promised = Promised.of(scenario, tmp_path)
-    set_limit(promised, 10_000.0)
-    drawn: list[bytes] = []
-
-    class Seen(noisy.NoisyWork):
-        """Dies between payment and training, twice; shows from which randomness."""
-
-        def train(self, *arguments: Any) -> Any:
-            return self._dying() or super().train(*arguments)
-
-        def noisy_sum(self, *arguments: Any) -> Any:
-            return self._dying() or super().noisy_sum(*arguments)
-
-        def _dying(self) -> None:
-            if self._hospital.home.site == SITE:
-                drawn.append(self._random(32))
-                assert computations(promised) == {1: 1, 2: 0, 3: 0} or len(drawn) > 3
-                if len(drawn) <= 2:
-                    raise MemoryError
-
-    monkeypatch.setattr(module, "NoisyWork", Seen)
-    for _ in range(2):
-        with pytest.raises(MemoryError):
-            promised.coordinate()
-        hospital_app._hospital.cache_clear()
-    promised.coordinate()
-    assert computations(promised) == {1: 1, 2: 1, 3: 1}
-    assert drawn[0] == drawn[1] == drawn[2]
-    assert len(set(drawn)) == 3, "the control: every round has its own"
-    assert not list(tmp_path.rglob("round.key"))
-
-
-def test_the_key_of_a_round_that_was_never_finished_goes_with_its_run(tmp_path: Path) -> None:
+    """Whoever is killed after the payment has no key to the noise of before: what is computed again is a new debit."""
     promised = limited(tmp_path, 8.0)
-    hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
-    hospital.prepare(Prepare(**fields(promised)))
-    question = TrainNoisy(**fields(promised), layout=promised.layout.hash, round=1)
-    RoundKey(hospital._hospital.home, question, 1, promised.initial).source(os.urandom, (0, 0))
-    assert list(tmp_path.rglob("round.key"))
-    hospital.settle(Settle(**fields(promised)))
-    assert not list(tmp_path.rglob("round.key"))
+    home, question = Home(promised.homes[SITE]), TrainNoisy(**fields(promised), layout=promised.layout.hash, round=1)
+    NoisyRounds(Hospital(home, {})).prepare(Prepare(**fields(promised)))
+
+    def dies(*_: object) -> None:
+        raise MemoryError
+
+    def killed(asked: TrainNoisy) -> None:
+        with monkeypatch.context() as patched:
+            patched.setattr(noisy.NoisyWork, "train", dies)
+            with pytest.raises(MemoryError):
+                NoisyRounds(Hospital(home, {})).train(asked, promised.initial)
+
+    killed(question)
+    assert computations(promised)[1] == 1, "the positive control: it was paid for"
+    NoisyRounds(Hospital(home, {})).train(question, promised.initial)
+    assert computations(promised)[1] == 2
+    killed(question.model_copy(update={"round": 2}))
+    hospital = Hospital(home, {})
+    patients = hospital.data(promised.study).prepared.patients
+    home.ledger.withdraw(Cohort.of({home.patient_key(patient) for patient in patients}), now=NOW)
+    with pytest.raises(WardroundError, match="WR-1810"):
+        NoisyRounds(Hospital(home, {})).train(question.model_copy(update={"round": 2}), promised.initial)
 
 
 def test_nothing_is_trained_that_was_not_reserved_or_is_over(tmp_path: Path) -> None:

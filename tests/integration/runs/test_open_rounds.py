@@ -110,9 +110,19 @@ def test_a_round_is_answered_once_on_one_model(site: Site, virtual: Site) -> Non
 
 @pytest.mark.parametrize(
     "more",
-    [{"samples": 2**40}, {"samples": 30}, {"start": 2**40}, {"rounds": 4}, {"run": "another"}, {"folds": 2, "fold": 1}],
+    [
+        {"samples": 2**40},
+        {"samples": 30},
+        {"samples": 1},
+        {"start": 2**40},
+        {"start": 0},
+        {"start": 5, "samples": 1},
+        {"rounds": 4},
+        {"run": "another"},
+        {"folds": 2, "fold": 1},
+    ],
 )
-def test_a_round_has_the_work_of_the_study_and_no_more(more: dict[str, Any], site: Site) -> None:
+def test_a_round_has_the_work_of_the_study_no_more_and_no_less(more: dict[str, Any], site: Site) -> None:
     policy = site.home.path / "policy.toml"
     text = policy.read_text().replace("runs_per_study = 1000000", "runs_per_study = 1")
     policy.write_text(text.replace("cross_validation = true", "cross_validation = false"))
