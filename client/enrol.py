@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat,
 from pydantic import TypeAdapter, ValidationError
 
 from wardround.client.home import SETTINGS, Home, create_home, sync_folder, write_atomically
-from wardround.client.identity import ROSTER, new_identity, site_key
+from wardround.client.identity import ROSTER, new_identity, put_back, site_key
 from wardround.client.membership import MEMBERSHIP, store_membership
 from wardround.client.offer import keep_offer
 from wardround.common.consortium.enrolment import Admission, EnrolmentRequest, SignedEnrolmentRequest
@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
 REVOKED: Final = "WR-1937"
 """The identity key was revoked."""
+
+_NO: Final = frozenset({"WR-1904", "WR-1907", "WR-1921", REVOKED})
+"""Answers after which nobody knows a new identity; after another one, as on a line that broke, somebody may."""
 
 JOINING: Final = "joining"
 _REQUEST, _TLS_KEY, _NODE_KEY = "request.json", "site.key", "node.key"
@@ -123,7 +126,9 @@ def request(home: Home, label: str = "", *, now: int) -> SignedEnrolmentRequest:
     return signed
 
 
-def join_by_code(home: Home, code: InviteCode, label: str, serialise: Callable[[str, Document], bytes]) -> Admission:
+def join_by_code(
+    home: Home, code: InviteCode, label: str, serialise: Callable[[str, Document], bytes], *, anew: bool = False
+) -> Admission:
     """Join over the network; with a new identity where the coordinator says that this one was revoked.
 
     Args:
@@ -131,6 +136,7 @@ def join_by_code(home: Home, code: InviteCode, label: str, serialise: Callable[[
         code: From the coordinator.
         label: What people call the hospital; may be empty.
         serialise: The egress gate's.
+        anew: With a new identity in any case.
 
     Raises:
         WardroundError: WR-1904, the code does not count any more; WR-1907, somebody is between; WR-1901, the gateway
@@ -138,15 +144,28 @@ def join_by_code(home: Home, code: InviteCode, label: str, serialise: Callable[[
     """
     from wardround.client.federation import enrol
 
+    def asked() -> Admission:
+        return enrol(code, request(home, label, now=int(time.time())), serialise)
+
     try:
-        admission = enrol(code, request(home, label, now=int(time.time())), serialise)
+        admission = _as_somebody_new(home, asked) if anew else asked()
     except WardroundError as error:
-        if error.code != REVOKED:
+        if error.code != REVOKED or anew:
             raise
-        new_identity(home)
-        admission = enrol(code, request(home, label, now=int(time.time())), serialise)
+        admission = _as_somebody_new(home, asked)
     complete(home, admission)
     return admission
+
+
+def _as_somebody_new(home: Home, ask: Callable[[], Admission]) -> Admission:
+    """Ask with a new identity; the present one stays where the answer is no."""
+    aside = new_identity(home)
+    try:
+        return ask()
+    except WardroundError as error:
+        if error.code in _NO:
+            put_back(home, aside)
+        raise
 
 
 def read_admission(path: Path) -> Admission:

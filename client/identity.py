@@ -93,6 +93,13 @@ def new_identity(home: Home) -> Path:
     return aside
 
 
+def put_back(home: Home, aside: Path) -> None:
+    """Undo :func:`new_identity`: the key that lies aside is the identity again."""
+    with _alone(home.path):
+        write_atomically(home.path / IDENTITY, aside.read_bytes(), mode=0o600)
+        aside.unlink()
+
+
 def earlier_identities(home: Home) -> tuple[bytes, ...]:
     """Public keys that this hospital had before.
 

@@ -64,13 +64,13 @@ def join(
     invite = None if code is None else InviteCode.from_text(_typed() if code == "-" else code)
     at = prepare_home(path, site)
     before = identity.earlier_identities(at)
-    if new_identity:
-        identity.new_identity(at)
     if request is not None:
+        if new_identity:
+            identity.new_identity(at)
         _write_request(at, label, request, as_json=as_json)
         return
     if invite is not None:
-        found = join_by_code(at, invite, label, _gate(at))
+        found = join_by_code(at, invite, label, _gate(at), anew=new_identity)
     else:
         found = read_admission(admission or Path())
         complete(at, found)

@@ -210,7 +210,7 @@ class Membership(Opened):
                 self.store.withdraw_invites(site, now)
             newest = self.store.newest_roster()
             if newest is not None:
-                version = max(newest.roster.version, *(row.roster or 0 for row in self.store.sites())) + AFTER_RESTORE
+                version = newest.roster.version + AFTER_RESTORE
                 later = Roster(consortium=self.name, version=version, members=newest.roster.members)
                 self.store.add_roster(SignedRoster.sign(later, self.authority))
         return ended

@@ -6,7 +6,7 @@ import asyncio
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Final, TypeVar
 
-from wardround.common.consortium.signed import MAX_BYTES, Document
+from wardround.common.consortium.signed import Document
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.wire import federation as wire
@@ -30,6 +30,9 @@ D = TypeVar("D", bound=Document)
 
 RELEASE: Final = version("wardround")
 NOTHING: Final = wire.Nothing()
+
+_LARGEST: Final = 1 << 20
+"""Bytes of a request; a hospital's largest, Enrol, has at most 64 kB."""
 
 
 class Federation:
@@ -71,8 +74,8 @@ class Federation:
             wire.REPORT: self._member(wire.Report, self.report),
             wire.WITNESS: self._member(wire.Witness, self.witness),
         }
-        handlers = {name: guard.member(work, MAX_BYTES) for name, work in answered.items()}
-        handlers[wire.ENROL] = guard.invited(self._enrol, MAX_BYTES)
+        handlers = {name: guard.member(work, _LARGEST) for name, work in answered.items()}
+        handlers[wire.ENROL] = guard.invited(self._enrol, _LARGEST)
         handlers[wire.WATCH] = guard.stream(self._watch, len(NOTHING.canonical()))
         return handlers
 
@@ -103,8 +106,9 @@ class Federation:
             self._foreign.add(caller.site)
             self.speaks(caller.site)
         self._foreign.discard(caller.site)
-        now = self._now()
-        self._consortium.store.heard(caller.site, now, release=asked.release, roster=asked.roster)
+        now, newest = self._now(), self._roster().roster.version
+        accepted = asked.roster if asked.roster <= newest else 0  # one that was never signed is none
+        self._consortium.store.heard(caller.site, now, release=asked.release, roster=accepted)
         return wire.Welcome(
             release=RELEASE,
             protocol=max(common),
@@ -113,7 +117,7 @@ class Federation:
             node_id=self._nodes.of(caller.site, caller.node_key),
             incarnation=self._superlink.incarnation,
             bundle=f"sha256:{self._bundle}",
-            roster=self._roster().roster.version,
+            roster=newest,
             at=now,
         )
 

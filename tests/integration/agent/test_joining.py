@@ -138,6 +138,18 @@ def test_a_revoked_hospital_joins_with_a_new_identity_and_its_ledger_goes_on(sta
         Home(home).ledger.check_witness([stranger])
 
 
+def test_a_code_that_is_refused_leaves_the_identity_as_it_is(stand: Federated, tmp_path: Path) -> None:
+    home, code = tmp_path / "stays", stand.invite("stays").text()
+    said("join", code, "--home", home, "--site", "stays")
+    key = site_key(Home(home)).private
+    assert refused("join", code, "--home", home, "--new-identity") == "WR-1904"
+    assert site_key(Home(home)).private == key
+    assert list(home.glob("identity*.key")) == [home / "identity.key"]
+    again = stand.invite("stays").text()
+    assert said("join", again, "--home", home, "--new-identity")["new_identity"]  # the positive control
+    assert site_key(Home(home)).private != key
+
+
 def test_by_files_a_revoked_hospital_says_that_it_wants_a_new_identity(stand: Federated, tmp_path: Path) -> None:
     home, request = tmp_path / "files", tmp_path / "request.json"
     said("join", stand.invite("files").text(), "--home", home, "--site", "files")

@@ -47,14 +47,20 @@ def connection(home: Path) -> Iterator[Connection]:
 
 
 def test_greeting(stand: Federated, connection: Connection) -> None:
-    welcome = connection.greet(3)
+    newest = stand.consortium.store.newest_roster()
+    assert newest is not None
+    welcome = connection.greet(newest.roster.version)
     assert (welcome.site, welcome.consortium, welcome.protocol) == ("north", "Test consortium", 1)
     assert welcome.node_id == stand.gateway.nodes()["north"]
     assert (welcome.incarnation, welcome.bundle) == (stand.superlink.incarnation, wire.BUNDLE)
     row = stand.consortium.store.site(SiteId("north"))
     assert row is not None
-    assert (row.release, row.roster) == (federation.RELEASE, 3)
+    assert (row.release, row.roster) == (federation.RELEASE, newest.roster.version)
     assert "north" in stand.gateway.last_heard()
+    for never_signed in (newest.roster.version + 1, 2**53 - 1):
+        connection.greet(never_signed)
+        assert (told := stand.consortium.store.site(SiteId("north"))) is not None
+        assert told.roster == 0
 
 
 def test_a_release_that_speaks_no_common_protocol_is_told_and_gets_no_further(
