@@ -12,6 +12,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from pydantic import ValidationError
 from safetensors.numpy import load, save
 
 from wardround.client.home import write_atomically
@@ -86,7 +87,11 @@ def kept_round(home: Home, run: StudyRunId, kind: type[R]) -> KeptRound[R] | Non
     end = _LENGTH + int.from_bytes(content[:_LENGTH], "big")
     tensors = load(content[end:])
     state = {name.removeprefix(_STATE): tensor for name, tensor in tensors.items() if name.startswith(_STATE)}
-    return KeptRound(run, kind.model_validate_json(content[_LENGTH:end]), tensors[_UPDATE], state)
+    try:
+        reply = kind.model_validate_json(content[_LENGTH:end])
+    except ValidationError:
+        raise WardroundError("WR-1714", f"{FILE} of run {run} is of a study in another mode.") from None
+    return KeptRound(run, reply, tensors[_UPDATE], state)
 
 
 def forget_round(home: Home, run: StudyRunId) -> None:

@@ -29,6 +29,7 @@ SETTINGS: Final = {
 
 REMARKS: Final = (
     "Each side in processes of its own, in turn, on the same cores with one thread each; the first round is left out.",
+    "A round: ours from one commit on disk to the next, Flower's from one end of its strategy's round to the next.",
     (
         "Ours is a real study: two images and one optimizer step a round at each hospital are in its figures. Flower's "
         "clients take the arrays out of the message and put them into their reply."

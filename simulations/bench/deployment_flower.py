@@ -72,7 +72,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
 
     Args:
         settings: ``sites``, ``rounds``, ``shapes`` of the model's arrays, ``cores`` to run on, ``idle_seconds`` to
-            watch for, and ``started``.
+            watch for.
 
     Returns:
         ``start_seconds`` from process start until the end of the first round; ``round_seconds`` of each round;
@@ -84,14 +84,14 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
     """
     pin(settings["cores"])
     with tempfile.TemporaryDirectory(prefix="wardround-bench-") as name, Processes(Path(name) / "log") as processes:
-        folder = Path(name)
+        folder, begin = Path(name), time.time()
         server, nodes = _start(processes, folder, settings["sites"])
         marks = _run(processes, folder, settings)
         time.sleep(SETTLE_SECONDS)
         idle = watch([family(node.pid) for node in nodes], settings["idle_seconds"])
         peak = resident_mb(server.pid, "VmHWM")
     return {
-        "start_seconds": marks[1] - settings["started"],
+        "start_seconds": marks[1] - begin,
         "round_seconds": [after - before for before, after in pairwise(marks)],
         "idle_cpu": mean(use.cpu_percent for use in idle),
         "idle_rss_mb": mean(use.resident_mb for use in idle),

@@ -11,6 +11,8 @@ import sys
 import tempfile
 import time
 from contextlib import suppress
+from datetime import datetime
+from itertools import pairwise
 from pathlib import Path
 from statistics import mean
 from typing import TYPE_CHECKING, Any, Final
@@ -18,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 from wardround.client.policy import Policy
 from wardround.common.errors import WardroundError
 from wardround.server.consortium import Consortium
+from wardround.server.logs import LOG
 from wardround.simulations.bench.deployment_study import Task, study_of
 from wardround.simulations.bench.machine import pin
 from wardround.simulations.deployed.commands import PROGRAM, Commands
@@ -84,7 +87,8 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
             agent with its worker each), ``cores`` to run on, and ``idle_seconds`` to watch for.
 
     Returns:
-        ``start_seconds`` from process start until the end of the first round; ``round_seconds`` of each round;
+        ``start_seconds`` from process start until the first round was committed; ``round_seconds``, likewise of the
+        first round and then from one commit to the next, by the coordinator's log;
         ``idle_cpu`` (percent of a core) and ``idle_rss_mb`` of an agent without its worker, ``worker_rss_mb``, means
         over the agents; ``server_peak_mb`` of the coordinator's processes, each at its own peak, and
         ``server_peaks_mb`` one by one; ``sites`` in the last round.
@@ -102,13 +106,14 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
         begin = time.time()
         server, agents = _start(processes, folder, homes, settings["light"])
         peak = PeakMemory(server.pid)
-        first, run = _run(processes, folder, study, peak)
+        run = _run(processes, folder, study, peak)
         time.sleep(SETTLE_SECONDS)
         idle = watch([[agent.pid] for agent in agents], settings["idle_seconds"])
         history = json.loads((folder / "coordinator" / "runs" / run / "history.json").read_text(encoding="utf-8"))
+        marks = [begin, *_commits(folder / "coordinator", run)]
         return {
-            "start_seconds": first - begin,
-            "round_seconds": [record["seconds"] for record in history["rounds"]],
+            "start_seconds": marks[1] - begin,
+            "round_seconds": [after - before for before, after in pairwise(marks)],
             "idle_cpu": mean(use.cpu_percent for use in idle),
             "idle_rss_mb": mean(use.resident_mb for use in idle),
             "worker_rss_mb": mean(_below(agent) for agent in agents),
@@ -119,7 +124,7 @@ def measure(settings: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _start(processes: Processes, folder: Path, homes: list[str], light: int) -> tuple[Process, list[Process]]:
-    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1", "MALLOC_ARENA_MAX": "2"}
+    environment = {**os.environ, "NO_PROXY": "127.0.0.1", "no_proxy": "127.0.0.1"}
     serve = (*PROGRAM, "coordinator", "serve", "--dir", str(folder / "coordinator"), "--metrics-port", "0")
     server = processes.start("coordinator", serve, environment)
     if light:
@@ -133,8 +138,8 @@ def _start(processes: Processes, folder: Path, homes: list[str], light: int) -> 
     return server, [processes.start(Path(home).name, (*agent, home), environment) for home in homes]
 
 
-def _run(processes: Processes, folder: Path, study: Study, peak: PeakMemory) -> tuple[float, str]:
-    """Start the study as soon as all have approved; when its first round was committed, and the run's id."""
+def _run(processes: Processes, folder: Path, study: Study, peak: PeakMemory) -> str:
+    """Start the study as soon as all have approved, and wait until it is over; the run's id."""
     place = folder / "coordinator"
     commands = Commands(os.environ, lambda _: None)
     with Consortium(place) as consortium:
@@ -145,20 +150,24 @@ def _run(processes: Processes, folder: Path, study: Study, peak: PeakMemory) -> 
 
         processes.wait_until(approved, "The approvals", START_SECONDS)
         run = commands.run("coordinator", "start", study.id, "--by", PERSON, "--dir", str(place))["run"]
-        marks: list[float] = []
 
         def over() -> str | None:
             peak.look()
             row = next(row for row in store.runs() if row.id == run)
-            if row.committed and not marks:
-                marks.append(time.time())
             return row.state if row.state in OVER else None
 
         longest = START_SECONDS + ROUND_SECONDS * study.training.rounds
         state = processes.wait_until(over, "The rounds", longest)
         if state != "completed":
             raise WardroundError("WR-1523", f"The run ended as {state}.")
-    return marks[0], run
+    return str(run)
+
+
+def _commits(place: Path, run: str) -> list[float]:
+    """When each round of a run was committed, seconds since 1970: it is on disk before the line is written."""
+    with (place / "log" / LOG).open(encoding="utf-8") as lines:
+        found = [line for line in map(json.loads, lines) if line.get("event") == "round" and line.get("run") == run]
+    return [datetime.fromisoformat(line["at"]).timestamp() for line in found]
 
 
 def _part(pid: int) -> str:

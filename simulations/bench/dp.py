@@ -34,7 +34,7 @@ REMARKS: Final = (
     (
         "Steps of all sides in one process on one core, in turn, medians of processor time. Ours: forward, backward, "
         "norms, clipping, sum, lattice, noise, optimizer; one patient with one image each. Without privacy: forward, "
-        "backward, optimizer, in channels-last memory, as a site trains. The peers' noise comes from PyTorch's "
+        "backward, optimizer. All in channels-last memory, as a site trains. The peers' noise comes from PyTorch's "
         "generator, which costs less than ours and can be seeded."
     ),
     "peak_vs_nonprivate: processes of their own; most memory beyond model and images, preparation included.",

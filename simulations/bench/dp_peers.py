@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 import torch
 from torch.func import functional_call, grad, vmap
 
-from wardround.simulations.bench.dp_steps import CLIP, RATE
+from wardround.simulations.bench.dp_steps import CLIP, RATE, channels_last_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,6 +25,7 @@ def hooks(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipl
     from opacus import GradSampleModule  # type: ignore[import-untyped]
     from opacus.optimizers import DPOptimizer  # type: ignore[import-untyped]
 
+    images = channels_last_memory(model, images)
     wrapped = GradSampleModule(model)
     optimizer = DPOptimizer(
         torch.optim.SGD(model.parameters(), RATE),
@@ -62,6 +63,7 @@ def ghost(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipl
     from opacus.optimizers import DPOptimizerFastGradientClipping
     from opacus.utils.fast_gradient_clipping_utils import DPLossFastGradientClipping  # type: ignore[import-untyped]
 
+    images = channels_last_memory(model, images)
     wrapped = GradSampleModuleFastGradientClipping(model, max_grad_norm=CLIP, use_ghost_clipping=True)
     optimizer = DPOptimizerFastGradientClipping(
         torch.optim.SGD(model.parameters(), RATE),
@@ -81,6 +83,7 @@ def ghost(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipl
 
 def functorch(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multiplier: float) -> Callable[[], None]:
     """PyTorch: the gradient of one image's loss, mapped over the batch."""
+    images = channels_last_memory(model, images)
     optimizer = torch.optim.SGD(model.parameters(), RATE)
 
     def of_one(parameters: dict[str, Tensor], image: Tensor, target: Tensor) -> Tensor:

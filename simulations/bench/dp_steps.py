@@ -71,11 +71,16 @@ def loss_of(name: str) -> Loss:
     return make_loss("dice_ce" if name in SEGMENTING else "bce", None)
 
 
+def channels_last_memory(model: nn.Module, images: Tensor) -> Tensor:
+    """Put model and images into channels-last memory, in which a site trains; the images."""
+    place_model(model, choose_device("cpu"))
+    return images.contiguous(memory_format=channels_last(images.ndim))
+
+
 def plain(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multiplier: float) -> Callable[[], None]:
     """Training without privacy, in channels-last memory, as a site does it: forward, backward, optimizer."""
     del multiplier
-    place_model(model, choose_device("cpu"))
-    images = images.contiguous(memory_format=channels_last(images.ndim))
+    images = channels_last_memory(model, images)
     optimizer = torch.optim.SGD(model.parameters(), RATE)
 
     def step() -> None:
@@ -91,8 +96,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
 
     Forward, backward, norms, clipping, sum, lattice, noise of the operating system's randomness, optimizer.
     """
-    place_model(model, choose_device("cpu"))
-    images = images.contiguous(memory_format=channels_last(images.ndim))
+    images = channels_last_memory(model, images)
     optimizer = torch.optim.SGD(model.parameters(), RATE)
     recorder = PerSample(model)
     lattice = Lattice(CLIP, sum(_sizes(model)))

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from wardround.client.home import create_home
-from wardround.client.open_runs import join_open_run
+from wardround.client.kept_round import KeptRound, keep_round, kept_round
+from wardround.client.open_runs import AnsweredRound, AnsweredValidation, join_open_run
 from wardround.client.policy import Policy
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyId, StudyRunId
 from wardround.common.wire.base import RunContext
+from wardround.common.wire.messages import Validated
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -52,3 +55,12 @@ def test_a_damaged_list_lets_nothing_through(tmp_path: Path) -> None:
     next((tmp_path / "open").glob("*.json")).write_text("{")
     with pytest.raises(WardroundError, match="WR-1714"):
         join_open_run(home, run("a"))
+
+
+def test_a_round_of_a_study_in_another_mode_is_told(tmp_path: Path) -> None:
+    home, update = home_of(tmp_path, Policy()), np.zeros(3, dtype=np.float32)
+    reply = AnsweredValidation(asked="0", reply=Validated(site=SiteId("north"), loss=None, metric=None))
+    keep_round(home, KeptRound(StudyRunId("a"), reply, update, {}))
+    with pytest.raises(WardroundError, match=r"WR-1714.*another mode"):
+        kept_round(home, StudyRunId("a"), AnsweredRound)
+    assert kept_round(home, StudyRunId("a"), AnsweredValidation) is not None  # the positive control
