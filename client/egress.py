@@ -85,8 +85,8 @@ class Line:
         run: The study run.
         round: The round, where the message names one.
         epsilon: What the run has cost each patient so far, this message included, where it depends on patients: of this
-            run alone, at the study's delta, so that the last line stands for all. ``infinite``: the study promises
-            nothing.
+            run alone, at the study's delta, so that the last line stands for all; the larger one of training and
+            validation patients, who are others. ``infinite``: the study promises nothing.
         refused: Code of the refusal that left instead of an answer.
     """
 
@@ -307,7 +307,7 @@ def _about(kind: Kind, asked: object, study: Study | None, round_: int | None, c
     """What a line says besides the bytes; where nobody counted, epsilon is the whole study's, which is no less."""
     if study is None or not isinstance(asked, RunContext):
         return {}
-    promised = None if study.privacy is None else study.privacy.promised
+    promised = None if study.privacy is None else study.privacy.largest
     known = promised if cost is None else cost
     epsilon = ("infinite" if promised is None else known) if kind.tells else None
     return {"study": study.id, "run": asked.run, "round": round_, "epsilon": epsilon}

@@ -156,10 +156,10 @@ class Policy(BaseModel):
             _check_allowed("model", name, self.models)
 
     def check_epsilon(self, epsilon: float | None) -> None:
-        """Refuse a study whose promise to each patient is too weak.
+        """Refuse a study whose promise to a patient is too weak.
 
         Args:
-            epsilon: What it promises; None: nothing.
+            epsilon: The largest that it promises to training or validation patients; None: it promises nothing.
 
         Raises:
             WardroundError: WR-1712.

@@ -11,7 +11,9 @@ if TYPE_CHECKING:
 
 
 def cost_so_far(home: Home, study: Study, run: StudyRunId) -> float | None:
-    """Epsilon that a run has cost each training patient so far, of this run alone, at the study's delta.
+    """Epsilon that a run has cost each patient so far, of this run alone, at the study's delta.
+
+    Training patients and validation patients are others, with costs of their own: it is the larger of the two.
 
     Args:
         home: The hospital's home.
@@ -24,10 +26,15 @@ def cost_so_far(home: Home, study: Study, run: StudyRunId) -> float | None:
     Raises:
         WardroundError: WR-1811 to WR-1814, the ledger is not usable.
     """
+    from wardround.client.spending import validations_of
     from wardround.common.privacy import pld
 
     promise = study.privacy
-    known = home.ledger.state().runs.get(run) if home.ledger.exists else None
-    if promise is None or not promise.noisy or known is None:
+    known = home.ledger.state().runs if home.ledger.exists else {}
+    if promise is None or not promise.noisy or run not in known:
         return None
-    return pld.epsilon(promise.step, known.spent_steps, promise.delta) if known.spent_steps else 0.0
+    paid, validated = promise.validation, known.get(validations_of(run))
+    parts = [(promise.step, known[run].spent_steps)]
+    if paid is not None and validated is not None:
+        parts.append((paid.step, validated.spent_steps))
+    return max(pld.epsilon(step, steps, promise.delta) if steps else 0.0 for step, steps in parts)

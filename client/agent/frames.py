@@ -102,7 +102,7 @@ class Reply:
         vector: Of the body; None: there is none.
         reason: Why there is no answer: a ``WR`` code, a colon and a sentence.
         head: Where the privacy ledger stands since, signed, as JSON; None: as before.
-        epsilon: What the run has cost each patient so far, where this reply is paid for; None: it is not.
+        epsilon: What the run has cost a patient so far at most, where this reply is paid for; None: it is not.
     """
 
     fields: Fields | None = None

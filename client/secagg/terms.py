@@ -26,7 +26,7 @@ def check_policy(study: Study, policy: Policy) -> None:
     policy.check_mode(study.aggregation.mode)
     policy.check_model(study.model.name)
     policy.check_privacy(noisy=study.privacy is not None and study.privacy.noisy)
-    policy.check_epsilon(None if study.privacy is None else study.privacy.promised)
+    policy.check_epsilon(None if study.privacy is None else study.privacy.largest)
     if study.private:
         policy.check_strength(study.secure.strength)
     if study.distributed:  # its noise is shared among the sites that do not collude by the study's own k

@@ -48,13 +48,18 @@ def _drowned(facts: Facts) -> Iterator[str]:
 
 
 def _weak(study: Study) -> Iterator[str]:
-    promise = study.promise
+    promise, paid = study.promise, study.promise.validation
     if promise.promised is None:
         yield "privacy.epsilon is infinite: gradients are clipped and no noise is added. Patients are promised nothing."
     elif promise.promised > WEAK:
         yield (
             f"Epsilon {number(promise.promised)} is above {number(WEAK)}: the promise is a weak one, and by itself "
             "rules hardly any attack out."
+        )
+    if paid is not None and paid.epsilon > WEAK:
+        yield (
+            f"Epsilon {number(paid.epsilon)} of the validation patients is above {number(WEAK)}: their promise is a "
+            "weak one."
         )
 
 

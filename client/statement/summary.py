@@ -54,11 +54,16 @@ def _begin(facts: Facts) -> tuple[str, ...]:
 
 def claim(facts: Facts) -> str:
     """What is promised to whom."""
-    promise = facts.promise
+    promise, paid = facts.promise, facts.promise.validation
     per_round = f"{count(facts.study.training.rounds, 'round')} of {count(promise.local_steps, 'step')}"
+    training, delta = f"epsilon {number(promise.promised or 0)}", f"at delta {number(promise.delta)}"
+    if paid is None:
+        whom = f"Every patient of every training hospital is promised {training} {delta} over the whole study"
+        return f"{whom} ({per_round}), whatever the number of their images."
     return (
-        f"Every patient of every training hospital is promised epsilon {number(promise.promised or 0)} at delta "
-        f"{number(promise.delta)} over the whole study ({per_round}), whatever the number of their images."
+        f"Every training patient of every hospital is promised {training} over the whole study ({per_round}), and "
+        f"every validation patient, who is another, epsilon {number(paid.epsilon)} "
+        f"({count(paid.times, 'validation')}); both {delta}, whatever the number of their images."
     )
 
 
@@ -79,7 +84,20 @@ def meaning(facts: Facts) -> str:
     return (
         f"An attacker who knows all other patients and sees everything that leaves can recognise at most "
         f"{share(facts.recognised)} of the participants if they call {share(FALSE_ALARMS)} of all others participants "
-        f"(by epsilon and delta alone: {share(promised)}). {strength(epsilon)}"
+        f"(by epsilon and delta alone: {share(promised)}). {strength(epsilon)}{_validated(facts)}"
+    )
+
+
+def _validated(facts: Facts) -> str:
+    """The same of validation patients, where they pay."""
+    paid = facts.promise.validation
+    if paid is None:
+        return ""
+    epsilon = max(paid.epsilon, *(row.validation_spent_epsilon or 0.0 for row in facts.rows), 0.0)
+    recognised = share(attacker.power(FALSE_ALARMS, epsilon, facts.promise.delta))
+    return (
+        f" That is of training patients; of validation patients it is at most {recognised}, by epsilon and delta "
+        f"alone. {strength(epsilon)}"
     )
 
 

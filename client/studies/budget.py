@@ -14,9 +14,30 @@ from wardround.common.errors import WardroundError
 from wardround.common.privacy.witness import INFINITE, Bound
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from wardround.client.home import Home
+    from wardround.client.ledger.patients import Totals
     from wardround.client.ledger.state import State
+    from wardround.common.privacy.mechanism import SampledGaussian
     from wardround.common.study import Study
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What one group of patients would pay for a study: nobody is in two.
+
+    Attributes:
+        name: ``training`` or ``validation``.
+        mechanism: One step; None: no noise.
+        added: Rényi cost of all steps, ``[1, orders]``.
+        together: On top of everything, ``[groups, orders]``.
+    """
+
+    name: str
+    mechanism: Mechanism | None
+    added: Totals
+    together: Totals
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,15 +46,17 @@ class Budget:
 
     Attributes:
         accounts: The ledger as it is.
-        study: Epsilon that the study takes of a patient without history; inf: it has no noise.
+        study: Epsilon that the study takes of a training patient without history; inf: it has no noise.
+        validation: Of a validation patient without history; None: the study pays for no validation.
         after: Of the most burdened patient of all, when the study is reserved on top of everything.
         words: The verdict, one sentence or two.
-        refusal: Why no patient at all can pay for it; None: some can.
+        refusal: Why no training patient, or no validation patient, can pay for it; None: some of both can.
         certain: Whether every patient can pay, or none; which patients take part is known when the study runs.
     """
 
     accounts: Accounts
     study: float
+    validation: float | None
     after: float
     words: str
     refusal: WardroundError | None
@@ -45,6 +68,7 @@ class Budget:
         return {
             **{name: known[name] for name in ("limit", "delta", "spent", "committed", "left")},
             "study": _finite(self.study),
+            "validation": None if self.validation is None else _finite(self.validation),
             "after": _finite(self.after),
             "verdict": self.words,
             "certain": self.certain,
@@ -52,7 +76,7 @@ class Budget:
 
 
 def budget_of(home: Home, study: Study) -> Budget | None:
-    """What the ledger would say to a study.
+    """What the ledger would say to a study: it has room only where training and validation patients both can pay.
 
     Returns:
         None where this hospital has no ledger and the study promises nothing: there is nothing to keep.
@@ -63,59 +87,70 @@ def budget_of(home: Home, study: Study) -> Budget | None:
     if study.privacy is None and not home.ledger.exists:
         return None
     state = home.ledger.state()
-    known, mechanism = accounts(state), mechanism_of(study)
+    known, parts = accounts(state), _parts(state, study)
     limited = state.limit is not None and math.isfinite(state.limit.number)
     at = state.limit if state.limit is not None and limited else Bound(epsilon=1.0, delta=known.delta)
-    added = cost(mechanism, steps_of(study), state.orders)
-    alone = added.reshape(1, -1)
-    totals = state.totals(lambda run: run.committed_steps)
-    together = totals + added if len(totals) else alone
-    needed = enforced_epsilon(alone, at, None, state.orders)
-    after = enforced_epsilon(together, at, state.lost, state.orders)
+    needed = {part.name: enforced_epsilon(part.added, at, None, state.orders) for part in parts}
+    reached = {part.name: enforced_epsilon(part.together, at, state.lost, state.orders) for part in parts}
+    figures = (known, needed["training"], needed.get("validation"), max(reached.values()))
     try:
         limit = check_allowed(state)
-        check_noise(mechanism, limit)
-        if not fits(alone, limit, state.lost, state.orders):
-            _refuse(state, needed, limit)
+        for part in parts:
+            check_noise(part.mechanism, limit)
+            if not fits(part.added, limit, state.lost, state.orders):
+                _refuse(state, part.name, needed[part.name], limit)
     except WardroundError as error:
-        return Budget(known, needed, after, f"{error.what} The ledger refuses the study.", error, certain=True)
-    everybody = fits(together, limit, state.lost, state.orders)
-    return Budget(known, needed, after, _words(after, limit, everybody=everybody), None, certain=everybody)
+        return Budget(*figures, f"{error.what} The ledger refuses the study.", error, certain=True)
+    narrow = [part.name for part in parts if not fits(part.together, limit, state.lost, state.orders)]
+    return Budget(*figures, _words(reached, limit, narrow), None, certain=not narrow)
 
 
-def _refuse(state: State, needed: float, limit: Bound) -> None:
+def _parts(state: State, study: Study) -> tuple[_Part, ...]:
+    """Those who would pay, and what: as a run reserves it (:meth:`wardround.client.spending.Spending.reserve`).
+
+    Whether this hospital has a validation patient shows when its data are read; here it is taken to have one.
+    """
+    totals = state.totals(lambda run: run.committed_steps)
+
+    def part(name: str, mechanism: Mechanism | None, steps: int) -> _Part:
+        added = cost(mechanism, steps, state.orders).reshape(1, -1)
+        return _Part(name, mechanism, added, totals + added if len(totals) else added)
+
+    promise, rounds = study.privacy, study.training.rounds
+    if promise is None:
+        return (part("training", None, rounds),)
+    training = part("training", _mechanism(promise.step), rounds * promise.local_steps)
+    paid = promise.validation
+    return (training,) if paid is None else (training, part("validation", _mechanism(paid.step), paid.times))
+
+
+def _mechanism(step: SampledGaussian) -> Mechanism | None:
+    """One step, as the ledger knows it; None: no noise."""
+    return Mechanism(rate=step.rate, multiplier=step.multiplier) if step.multiplier else None
+
+
+def _refuse(state: State, name: str, needed: float, limit: Bound) -> None:
     lost = "" if state.lost is None else ", besides what a restore may have lost"
-    taken = f"The study takes epsilon {in_words(needed, '.3g')} of each patient{lost}"
+    taken = f"The study takes epsilon {in_words(needed, '.3g')} of each {name} patient{lost}"
     raise WardroundError("WR-1807", f"{taken}, and the limit is {limit.number:g}.")
 
 
-def _words(after: float, limit: Bound, *, everybody: bool) -> str:
+def _words(reached: Mapping[str, float], limit: Bound, narrow: Sequence[str]) -> str:
     if math.isinf(limit.number):
         return "The ledger has room for every patient, because there is no limit."
-    if everybody:
-        left = max(0.0, limit.number - after)
+    if not narrow:
+        left = max(0.0, limit.number - max(reached.values()))
+        taken = " and ".join(f"epsilon {epsilon:.3g} of a {name} patient" for name, epsilon in reached.items())
         return (
-            f"The ledger has room for every patient: afterwards epsilon {after:.3g} is taken at most, and epsilon "
-            f"{left:.3g} left for other studies."
+            f"The ledger has room for every patient: afterwards {taken} is taken at most, and epsilon {left:.3g} left "
+            "for other studies."
         )
+    after, drawn = max(reached[name] for name in narrow), " or for ".join(narrow)
     return (
         "The ledger has room for patients without history, and not for the one who bears most: with this study they "
         f"would come to epsilon {in_words(after, '.3g')}, and the limit is {limit.number:g}. If they are drawn for "
-        "training, the ledger refuses the study before anything is trained."
+        f"{drawn}, the ledger refuses the study before anything is trained."
     )
-
-
-def mechanism_of(study: Study) -> Mechanism | None:
-    """One step of a study, as the ledger knows it; None: no noise."""
-    promise = study.privacy
-    if promise is None or not promise.noisy:
-        return None
-    return Mechanism(rate=promise.step.rate, multiplier=promise.step.multiplier)
-
-
-def steps_of(study: Study) -> int:
-    """Steps of a whole study that are paid for."""
-    return study.training.rounds * (1 if study.privacy is None else study.privacy.local_steps)
 
 
 def _finite(value: float) -> float | str:

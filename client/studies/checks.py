@@ -89,7 +89,7 @@ def _membership(home: Home, study: Study) -> Iterator[Rule]:
 
 def _policy(home: Home, study: Study, data: Sequence[RegisteredData]) -> Iterator[Rule]:
     policy, promise, sites = home.policy, study.privacy, len(study.sites)
-    epsilon = None if promise is None else promise.promised
+    epsilon = None if promise is None else promise.largest
     allowed = "any model" if policy.models is None else " or ".join(policy.models)
     most = "no limit for one study" if policy.max_epsilon is None else f"{policy.max_epsilon:g} or less"
     asked = "none" if epsilon is None else f"epsilon {epsilon:g}"

@@ -20,7 +20,7 @@ WORDS: Final = {
     "without_privacy": "whether studies may run that promise patients no epsilon",
     "require_witness": "whether budget is spent only when somebody outside has confirmed the ledger",
     "models": "models that may be trained; not set: every one that is installed",
-    "max_epsilon": "the most that one study may promise; not set: what the ledger's limit has room for",
+    "max_epsilon": "the most that one study may promise any patient; not set: what the ledger's limit has room for",
     "min_patients": "fewest patients that this hospital brings to a study",
     "approvers": "people who have to approve a study",
     "hours": "when this hospital trains, local time; empty: at any time",

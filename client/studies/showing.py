@@ -193,9 +193,11 @@ def _spent(budget: Budget) -> Iterator[str]:
     if math.isinf(budget.study):
         takes = "This study has no noise: it takes an infinite epsilon of every patient."
     else:
+        paid = budget.validation
+        validation = "" if paid is None else f", and {_epsilon(paid)} of a validation patient, who is another"
         takes = (
-            f"This study takes {_epsilon(budget.study)} of a patient who was in none before: counted so that it holds "
-            "over several studies, it is more than the promise of one."
+            f"This study takes {_epsilon(budget.study)} of a training patient who was in none before{validation}: "
+            "counted so that it holds over several studies, it is more than the promise of one."
         )
     yield (
         f"So far {_epsilon(known.spent)} is spent on the patient who bears most, {_epsilon(known.committed)} with what "

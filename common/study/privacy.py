@@ -140,6 +140,13 @@ class Privacy(Section):
         return None if isinstance(self.epsilon, str) else self.epsilon
 
     @property
+    def largest(self) -> float | None:
+        """The largest epsilon of those that training and validation patients are promised; None for ``infinite``."""
+        if self.promised is None or self.validation is None:
+            return self.promised
+        return max(self.promised, self.validation.epsilon)
+
+    @property
     def expected(self) -> float:
         """Patients that all sites together expect in a step, q N: a public number."""
         return self.rate * self.patients

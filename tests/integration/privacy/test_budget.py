@@ -17,10 +17,12 @@ from wardround.client.hospital import Hospital
 from wardround.client.ledger.patients import Cohort
 from wardround.client.noisy import NoisyRounds
 from wardround.client.policy import POLICY, Policy
+from wardround.client.run_cost import cost_so_far
 from wardround.client.secagg.rounds import PrivateRounds
 from wardround.client.spending import settle_run, validations_of
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
+from wardround.common.privacy import pld
 from wardround.common.privacy.plan import noise_plan
 from wardround.common.wire.messages import Describe, Train, Validate
 from wardround.common.wire.noisy import Prepare, Settle, TrainNoisy
@@ -263,6 +265,30 @@ def test_a_run_with_the_longest_name_has_validations_too() -> None:
     assert len(validations_of(longest)) <= 128
     assert validations_of(longest) != validations_of(other)
     assert validations_of(StudyRunId("run")) == "run.validation"
+
+
+def test_what_a_line_says_is_the_larger_cost_of_training_and_validation_patients(tmp_path: Path) -> None:
+    """Where validations are dear it is their figure, where they are cheap that of training."""
+    told = {}
+    for name, epsilon in (("dear", 8.0), ("cheap", 0.1)):
+        scenario = promised_scenario(
+            rounds=3, trust="local", epsilon=1.0, rate=0.5, validation={"epsilon": epsilon, "times": 2}
+        )
+        promised = Promised.of(scenario, tmp_path / name)
+        set_limit(promised, 30.0)
+        home = Home(promised.homes[SITE])
+        hospital = NoisyRounds(Hospital(home, {}))
+        hospital.prepare(Prepare(**fields(promised)))
+        before = cost_so_far(home, promised.study, StudyRunId("run"))
+        for number in (1, 2):  # the first validation is of the model that round 2 begins with
+            hospital.train(TrainNoisy(**fields(promised), layout=promised.layout.hash, round=number), promised.initial)
+        promise = promised.study.promise
+        assert promise.validation is not None
+        training, validation = pld.epsilon(promise.step, 2, 1e-5), pld.epsilon(promise.validation.step, 1, 1e-5)
+        told[name] = (before, cost_so_far(home, promised.study, StudyRunId("run")), training, validation)
+    assert [told[name][0] for name in told] == [0.0, 0.0]
+    assert told["dear"][1] == told["dear"][3] > told["dear"][2]
+    assert told["cheap"][1] == told["cheap"][2] > told["cheap"][3], "the positive control"
 
 
 def test_a_round_that_is_over_is_not_computed_again(tmp_path: Path) -> None:

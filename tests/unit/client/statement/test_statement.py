@@ -236,6 +236,14 @@ def test_validation_patients_have_a_promise_of_their_own_where_they_pay() -> Non
     assert "in 4 of the rounds" in answer(paid, "leaves")
     assert "validation loss" not in answer(paid, "stays")
     assert "epsilon 2.5)" in paid.summary[-1]
+    assert without.summary[0].startswith("Every patient of every training hospital is promised epsilon 4 at delta")
+    assert "Every training patient of every hospital is promised epsilon 4 over" in paid.summary[0]
+    assert "every validation patient, who is another, epsilon 2.5 (4 validations)" in paid.summary[0]
+    assert "of validation patients it is at most" in paid.summary[1]
+    assert "validation" not in without.summary[1]
+    (weak,) = statement(study_of(validation={"epsilon": 12.0, "times": 4})).warnings
+    assert "Epsilon 12 of the validation patients is above 10" in weak
+    assert paid.warnings == []
     row = Privacy(
         site="site1", unit="patient", epsilon=4.0, delta=1e-5, validation_epsilon=2.5, validation_spent_epsilon=3.0
     )

@@ -14,8 +14,9 @@ from wardround.client.approval import People, approve
 from wardround.client.data.registry import register
 from wardround.client.home import Home, RegisteredData
 from wardround.client.identity import accepted_roster
+from wardround.client.ledger.accounts import accounts
 from wardround.client.ledger.patients import Cohort
-from wardround.client.policy import Policy
+from wardround.client.policy import POLICY, Policy
 from wardround.client.studies.listing import list_studies
 from wardround.client.studies.overview import overview
 from wardround.client.studies.showing import print_overview
@@ -45,6 +46,10 @@ def reserve(lungs: Consortium, run: str) -> None:
     lungs.home.ledger.reserve(
         StudyRunId(run), study.id, cohort, mechanism=study.promise.step, steps=1, rounds=3, now=datetime.now(UTC)
     )
+
+
+def write_policy(lungs: Consortium, policy: Policy) -> None:
+    (lungs.home.path / POLICY).write_bytes(policy.as_toml())
 
 
 def printed(lungs: Consortium, study: Any, capsys: pytest.CaptureFixture[str], **proposal: Any) -> str:
@@ -104,6 +109,53 @@ def test_all_that_is_said_of_the_budget_is_one_verdict(
     for name, words in signs.items():
         assert [word in text for word in words] == [name == verdict] * len(words), name
     assert (found.approvable, found.certain) == (verdict != "no room", verdict != "some")
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "history", "verdict"),
+    [(3.0, False, "no room"), (9.5, False, "room"), (9.5, True, "some"), (30.0, True, "room")],
+)
+def test_validation_patients_have_to_have_room_too(
+    *, epsilon: float, history: bool, verdict: str, lungs: Consortium, capsys: pytest.CaptureFixture[str]
+) -> None:
+    limit(lungs, 30.0)
+    if history:
+        reserve(lungs, "first")
+    limit(lungs, epsilon)
+    plain = study_of()
+    study = study_of(privacy=PROMISE | {"validation": {"epsilon": 8.0, "times": 2}})
+    found = overview(lungs.home, lungs.propose(study), measure=False)
+    without = overview(lungs.home, lungs.propose(plain), measure=False)
+    assert (found.approvable, found.certain) == (verdict != "no room", verdict != "some")
+    assert without.approvable, "the positive control: training patients have room"
+    assert without.certain
+    assert found.budget is not None
+    assert without.budget is not None
+    assert (found.budget.study, without.budget.validation) == (without.budget.study, None)
+    cohort = Cohort.of([lungs.home.patient_key("Roe-2")])
+    paid = study.promise.validation
+    assert paid is not None
+    limit(lungs, 30.0)
+    lungs.home.ledger.reserve(
+        StudyRunId("v"), study.id, cohort, mechanism=paid.step, steps=1, rounds=paid.times, now=datetime.now(UTC)
+    )
+    committed = accounts(lungs.home.ledger.state()).committed
+    assert found.budget.validation == pytest.approx(committed), "what the ledger takes"
+    assert found.as_json()["ledger"]["validation"] == found.budget.validation
+    print_overview(found)
+    text = " ".join(capsys.readouterr().out.split())
+    assert f"and epsilon {found.budget.validation:.3g} of a validation patient" in text
+    assert "promised epsilon 2 over the whole study (3 rounds of 1 step), and every validation patient" in text
+
+
+def test_policy_is_asked_about_the_larger_promise(lungs: Consortium) -> None:
+    limit(lungs, 30.0)
+    write_policy(lungs, Policy(max_epsilon=4.0))
+    study = study_of(privacy=PROMISE | {"validation": {"epsilon": 8.0, "times": 2}})
+    small = study_of(privacy=PROMISE | {"validation": {"epsilon": 4.0, "times": 2}})
+    for asked, allowed in ((study, False), (small, True)):
+        checks = {check.rule: check for check in overview(lungs.home, lungs.propose(asked), measure=False).checks}
+        assert (checks["max_epsilon"].error is None) == allowed
 
 
 def test_a_study_without_noise_costs_an_infinite_epsilon(lungs: Consortium, capsys: pytest.CaptureFixture[str]) -> None:
