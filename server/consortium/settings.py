@@ -40,14 +40,14 @@ class GatewaySettings(_Table):
     Attributes:
         max_message_mb: Largest part of a message, in 2^20 bytes; models and updates travel in parts of at most 5.
         calls_per_second: Calls of one site, on average; a burst may be ten seconds' worth.
-        megabytes_per_minute: Bytes that one site sends, in 2^20, on average; a burst may be ten minutes' worth.
+        megabytes_per_minute: Bytes that one site sends, in 2^20, on average; at once ten minutes' worth, 512 at most.
         streams: Calls of one site at the same time.
         deadline_seconds: Longest time that a call other than Watch may take.
     """
 
-    max_message_mb: Annotated[int, Field(ge=1, le=2047)] = 32
+    max_message_mb: Annotated[int, Field(ge=1, le=2047)] = 8
     calls_per_second: Annotated[float, Field(gt=0, le=100_000, allow_inf_nan=False)] = 200.0
-    megabytes_per_minute: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 20_000.0
+    megabytes_per_minute: Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] = 6_000.0
     streams: Annotated[int, Field(ge=2, le=1000)] = 32
     deadline_seconds: Annotated[float, Field(ge=1, le=86_400, allow_inf_nan=False)] = 600.0
 

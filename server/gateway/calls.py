@@ -1,8 +1,9 @@
 """Around every call: who, how much, how long; and what a refusal looks like on the wire.
 
 A call counts from its headers on. Its body is read when it is known whose it is and that it is within the caller's
-quotas, and only a few at a time: what gRPC holds of a body that is not read is 64 kB. On the wire every call here is
-what its caller takes it for, one request and one answer, or one request and a stream.
+quotas, and only a few at a time: what gRPC holds of a body that is not read is 64 kB. A body lives no longer than its
+call: a call is ended outside the frames that hold one, because gRPC keeps the exception that ends it. On the wire every
+call here is what its caller takes it for, one request and one answer, or one request and a stream.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import logging
 import time
 from collections import Counter
 from contextlib import AsyncExitStack, asynccontextmanager, nullcontext
-from typing import TYPE_CHECKING, Final, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 import grpc
 
@@ -57,13 +58,6 @@ BODY_SECONDS: Final = 20.0
 _MOST_WORDS: Final = 500
 _LOG_SECONDS: Final = 1.0
 """A refusal is logged at most so often for each code; all are counted."""
-
-
-async def refuse(context: grpc.aio.ServicerContext, error: WardroundError) -> NoReturn:
-    """End a call with a refusal."""
-    status = STATUS.get(error.code, _CODE.FAILED_PRECONDITION)
-    await context.abort(status, f"{error.code}: {error.what[:_MOST_WORDS]}")
-    raise AssertionError
 
 
 class Guard:
@@ -135,21 +129,24 @@ class Guard:
                 async with _in_time(around, self._deadline):
                     body = await self._body(context, caller, most, caller.name if large is None else None)
                     metadata = dict(context.invocation_metadata() or ())
-                    answer = await asyncio.wait_for(work(caller, body, metadata), self._deadline)
+                    async with asyncio.timeout(self._deadline):
+                        answer = await work(caller, body, metadata)
+                    del body
                     await _within(context.write(answer), self._deadline)
 
         return grpc.stream_stream_rpc_method_handler(self._safe(call))
 
     def invited(self, work: InvitedWork, most: int) -> grpc.RpcMethodHandler:
-        """A call that is open to holders of an invite."""
+        """A call that is open to holders of an invite, one at a time."""
 
         async def call(context: grpc.aio.ServicerContext) -> None:
             caller = await self.caller(context)
             if not isinstance(caller, Invited):
                 raise WardroundError("WR-1909", "Enrolment is for those who hold an invite.")
-            with self._quotas.use(caller.name):
+            with self._quotas.use(caller.name, at_once=1):
                 body = await self._body(context, caller, most, caller.name)
-                answer = await asyncio.wait_for(work(caller, body), self._deadline)
+                async with asyncio.timeout(self._deadline):
+                    answer = await work(caller, body)
                 await _within(context.write(answer), self._deadline)
 
         return grpc.stream_stream_rpc_method_handler(self._safe(call))
@@ -174,12 +171,10 @@ class Guard:
         async def call(context: grpc.aio.ServicerContext) -> None:
             caller = await self.caller(context)
             with self._quotas.use(caller.name):
-                error = WardroundError("WR-1909", "The gateway has no such call.")
-                self._refused(error)
                 log.info("%s called %s, which is not open", caller.name, method[:100])
-                await context.abort(_CODE.UNIMPLEMENTED, f"{error.code}: {error.what}")
+                raise WardroundError("WR-1909", "The gateway has no such call.")
 
-        return grpc.stream_stream_rpc_method_handler(self._safe(call))
+        return grpc.stream_stream_rpc_method_handler(self._safe(call, {"WR-1909": _CODE.UNIMPLEMENTED}))
 
     async def _member(self, context: grpc.aio.ServicerContext) -> Member:
         caller = await self.caller(context)
@@ -207,29 +202,35 @@ class Guard:
         if not isinstance(body, bytes):
             raise WardroundError("WR-1902", "The call has no request.")
         if len(body) > most:
-            self._quotas.take(caller.name, len(body))
-            raise WardroundError("WR-1910", f"The request has {len(body)} bytes; {most} are allowed.")
+            size = len(body)
+            del body
+            self._quotas.take(caller.name, size)
+            raise WardroundError("WR-1910", f"The request has {size} bytes; {most} are allowed.")
         self.counts["calls"] += 1
         self.counts["bytes"] += len(body)
         self._quotas.take(caller.name, len(body))
         return body
 
-    def _safe(self, call: Call) -> Callable[..., Awaitable[None]]:
+    def _safe(self, call: Call, status: Mapping[str, grpc.StatusCode] = STATUS) -> Callable[..., Awaitable[None]]:
         """Turn refusals into gRPC statuses, and what only a bug can cause into INTERNAL without words of its own."""
 
-        async def safe(_requests: object, context: grpc.aio.ServicerContext) -> None:
+        async def ended(context: grpc.aio.ServicerContext) -> tuple[grpc.StatusCode, str] | None:
             try:
                 await call(context)
             except WardroundError as error:
                 self._refused(error)
-                await refuse(context, error)
+                return status.get(error.code, _CODE.FAILED_PRECONDITION), f"{error.code}: {error.what[:_MOST_WORDS]}"
             except TimeoutError:
-                await context.abort(_CODE.DEADLINE_EXCEEDED, "WR-1910: The call took too long.")
-            except grpc.aio.AbortError:
-                raise
+                return _CODE.DEADLINE_EXCEEDED, "WR-1910: The call took too long."
             except Exception:
                 log.exception("a call failed")
-                await context.abort(_CODE.INTERNAL, "the coordinator failed; its log says why")
+                return _CODE.INTERNAL, "the coordinator failed; its log says why"
+            return None
+
+        async def safe(_requests: object, context: grpc.aio.ServicerContext) -> None:
+            refusal = await ended(context)
+            if refusal is not None:
+                await context.abort(*refusal)
 
         return safe
 
@@ -265,10 +266,13 @@ async def _within(transfer: Coroutine[object, object, R], seconds: float) -> R:
     """
     task = asyncio.ensure_future(transfer)
     task.add_done_callback(_heed)
-    await asyncio.wait({task}, timeout=seconds)
-    if not task.done():
-        raise TimeoutError
-    return task.result()
+    try:
+        await asyncio.wait({task}, timeout=seconds)
+        if not task.done():
+            raise TimeoutError
+        return task.result()
+    finally:
+        del task  # else its failure holds this frame and this frame the failure, with all that was to be sent
 
 
 def _heed(task: asyncio.Task[R]) -> None:

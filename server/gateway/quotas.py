@@ -17,6 +17,9 @@ CALL_BURST_SECONDS: Final = 10.0
 BYTE_BURST_SECONDS: Final = 600.0
 """How many seconds' worth of the average may come at once."""
 
+MOST_BURST: Final = 512 << 20
+"""Bytes that may come at once at most, unless one message may be larger: a reply of 45 MB eleven times."""
+
 MOST_CALLERS: Final = 4096
 """Callers that are counted; beyond that those that were idle longest begin anew."""
 
@@ -43,6 +46,17 @@ class Bucket:
         self._left -= amount
         return True
 
+    def owe(self, amount: float, now: float) -> bool:
+        """Take an amount that has come already; whether it was there. What was not is owed."""
+        there = self.take(amount, now)
+        if not there:
+            self._left -= amount
+        return there
+
+    def spent(self, now: float) -> bool:
+        """Whether nothing is left."""
+        return not self.take(0, now) or self._left <= 0
+
 
 @dataclass(slots=True)
 class _Use:
@@ -64,20 +78,23 @@ class Quotas:
         self._uses: dict[str, _Use] = {}
 
     @contextmanager
-    def use(self, name: str) -> Iterator[None]:
+    def use(self, name: str, at_once: int | None = None) -> Iterator[None]:
         """Count a call from its headers to its end; its body may not have come yet.
 
         Args:
             name: Of the caller.
+            at_once: How many may be open; None: as many as the settings say.
 
         Raises:
-            WardroundError: WR-1910, too many calls, or open calls.
+            WardroundError: WR-1910, too many calls, or open calls, or too many bytes before.
         """
         use, now = self._of(name), self._clock()
-        if use.open >= self._settings.streams:
+        if use.open >= (self._settings.streams if at_once is None else at_once):
             raise WardroundError("WR-1910", f"{use.open} calls are open at the same time.")
         if not use.calls.take(1, now):
             raise WardroundError("WR-1910", f"More than {self._settings.calls_per_second:g} calls a second.")
+        if use.sent.spent(now):
+            raise self._too_many_bytes()
         use.open += 1
         try:
             yield
@@ -85,13 +102,16 @@ class Quotas:
             use.open -= 1
 
     def take(self, name: str, size: int) -> None:
-        """Count the bytes of a request.
+        """Count the bytes of a request that has come. Those beyond the quota count too: later calls wait for them.
 
         Raises:
             WardroundError: WR-1910, too many.
         """
-        if not self._of(name).sent.take(size, self._clock()):
-            raise WardroundError("WR-1910", f"More than {self._settings.megabytes_per_minute:g} MB a minute.")
+        if not self._of(name).sent.owe(size, self._clock()):
+            raise self._too_many_bytes()
+
+    def _too_many_bytes(self) -> WardroundError:
+        return WardroundError("WR-1910", f"More than {self._settings.megabytes_per_minute:g} MB a minute.")
 
     def _of(self, name: str) -> _Use:
         use = self._uses.pop(name, None) or self._new()
@@ -107,5 +127,5 @@ class Quotas:
         a_second = settings.megabytes_per_minute * (1 << 20) / 60
         return _Use(
             Bucket(settings.calls_per_second, max(1.0, settings.calls_per_second * CALL_BURST_SECONDS), now),
-            Bucket(a_second, max(a_second * BYTE_BURST_SECONDS, settings.max_message_mb * (1 << 20)), now),
+            Bucket(a_second, max(min(a_second * BYTE_BURST_SECONDS, MOST_BURST), settings.max_message_mb << 20), now),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from fakes.federated import federated
 
 from wardround.client.federation import connect
 from wardround.client.membership import site_credentials
+from wardround.common.errors import WardroundError
 from wardround.common.wire import federation as wire
 from wardround.server.consortium.settings import GatewaySettings
 from wardround.server.gateway import calls as gateway_calls
@@ -94,3 +96,26 @@ def test_large_bodies_are_refused_and_the_others_are_served(stand: Federated) ->
         assert all(_ended_with(call, "WR-1910") for call in flood)
         small = opened[0].unary_unary(wire.GREET)  # the control: it is the body that is refused
         assert outcome(lambda: small(GREET, timeout=20)) == "accepted"
+
+
+def test_a_refused_body_is_gone_with_its_call(stand: Federated) -> None:
+    """What refuses a body has its frames, and the body in them, until nothing holds it any more."""
+    home = stand.join("loud")
+    gc.collect()
+    gc.disable()
+    try:
+        with channels(stand, home, 1) as [channel]:
+            sent = channel.unary_unary(wire.GREET)
+            assert {outcome(lambda: sent(b"x" * (4 << 20), timeout=20)) for _ in range(5)} == {
+                "RESOURCE_EXHAUSTED WR-1910"
+            }
+            assert outcome(lambda: sent(GREET, timeout=20)) == "accepted"  # the gateway is done with those before
+        assert _refusals() == 0
+        kept = WardroundError("WR-1910", "This one is held.")
+        assert _refusals() == 1, kept  # the control: one that is there is counted
+    finally:
+        gc.enable()
+
+
+def _refusals() -> int:
+    return sum(isinstance(each, WardroundError) and each.code == "WR-1910" for each in gc.get_objects())

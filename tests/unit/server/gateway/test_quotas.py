@@ -6,7 +6,7 @@ import pytest
 
 from wardround.common.errors import WardroundError
 from wardround.server.consortium.settings import GatewaySettings
-from wardround.server.gateway.quotas import MOST_CALLERS, Quotas
+from wardround.server.gateway.quotas import MOST_BURST, MOST_CALLERS, Quotas
 
 
 class Clock:
@@ -50,6 +50,38 @@ def test_the_largest_message_fits_into_every_quota() -> None:
     quotas = Quotas(GatewaySettings(megabytes_per_minute=0.01, max_message_mb=8), Clock())
     assert used(quotas, "north", 8 << 20)
     assert not used(quotas, "north", 1)
+
+
+def test_what_comes_at_once_has_a_bound_however_large_the_average_is() -> None:
+    quotas = Quotas(GatewaySettings(megabytes_per_minute=20_000), Clock())
+    pieces = [used(quotas, "north", 8 << 20) for _ in range(100)]
+    assert sum(pieces) == MOST_BURST // (8 << 20)
+
+
+def test_a_caller_whose_bytes_are_used_up_is_refused_before_its_body_is_read() -> None:
+    clock = Clock()
+    quotas = Quotas(GatewaySettings(megabytes_per_minute=6, max_message_mb=8), clock)
+    with quotas.use("north"):
+        quotas.take("north", 59 << 20)
+    with quotas.use("north"), pytest.raises(WardroundError):  # one is left, so it is read
+        quotas.take("north", 3 << 20)
+    clock.now += 19.0
+    with pytest.raises(WardroundError), quotas.use("north"):  # what came beyond the quota is owed
+        pytest.fail("its body would be read")
+    clock.now += 2.0
+    with quotas.use("north"):
+        pass
+
+
+def test_open_calls_may_be_fewer_than_the_settings_say() -> None:
+    quotas = Quotas(GatewaySettings(streams=4), Clock())
+    with quotas.use("invite", at_once=1):
+        with pytest.raises(WardroundError), quotas.use("invite", at_once=1):
+            pytest.fail("a second one is open")
+        with quotas.use("invite"):  # the control: the settings allow four
+            pass
+    with quotas.use("invite", at_once=1):
+        pass
 
 
 def test_open_calls() -> None:
