@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 LONGEST: Final = 100
 """Characters of a run's name to which something can be added."""
 
+_VALIDATIONS: Final = ".validation"
+"""End of the ledger's name for a run's validations, and of no run's."""
+
 Part: TypeAlias = Literal["train", "validation"]
 
 
@@ -76,10 +79,13 @@ class Spending:
         """Each run of a study costs its patients the study's epsilon: policy says how many there may be.
 
         A run that was settled before anything was trained in it cost nothing, and nothing is trained in it any more.
+        No run has a name that the ledger gives to validations, so what has one is not counted as a run.
 
         Raises:
-            WardroundError: WR-1712.
+            WardroundError: WR-1301, the run has such a name; WR-1712.
         """
+        if self.question.run.endswith(_VALIDATIONS):
+            raise WardroundError("WR-1301", f"A study run's name does not end in {_VALIDATIONS}.")
         home = self.hospital.home
         runs = {
             run: kept
@@ -181,7 +187,7 @@ def reserved_names(home: Home, run: StudyRunId) -> tuple[StudyRunId, ...]:
 def validations_of(run: StudyRunId) -> StudyRunId:
     """The ledger's name for the validations of a study run; of a long name, for its SHA-256."""
     short = run if len(run) <= LONGEST else hashlib.sha256(run.encode()).hexdigest()
-    return StudyRunId(f"{short}.validation")
+    return StudyRunId(f"{short}{_VALIDATIONS}")
 
 
 def _now() -> datetime:

@@ -267,6 +267,21 @@ def test_a_run_with_the_longest_name_has_validations_too() -> None:
     assert validations_of(StudyRunId("run")) == "run.validation"
 
 
+def test_no_name_makes_a_run_look_like_the_validations_of_another(tmp_path: Path) -> None:
+    promised = limited(tmp_path, 100.0)
+    policy(promised, runs_per_study=2)
+    said = {}
+    for name in ("run", "run.validation", "run.validation.validation", "x" * 110 + ".validation", "next", "third"):
+        hospital = NoisyRounds(Hospital(Home(promised.homes[SITE]), {}))
+        try:
+            hospital.prepare(Prepare(**fields(promised, name)))
+        except WardroundError as error:
+            said[name[-30:]] = error.code
+        else:
+            said[name[-30:]] = "reserved"
+    assert list(said.values()) == ["reserved", "WR-1301", "WR-1301", "WR-1301", "reserved", "WR-1712"]
+
+
 def test_what_a_line_says_is_the_larger_cost_of_training_and_validation_patients(tmp_path: Path) -> None:
     """Where validations are dear it is their figure, where they are cheap that of training."""
     told = {}
