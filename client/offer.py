@@ -109,8 +109,12 @@ def accept_offer(home: Home, fingerprint: str, by: str) -> Roster:
             "WR-1702", "No new roster waits to be accepted.", fix="wardround hospital roster shows all."
         )
     if "".join(fingerprint.split()).lower() != "".join(signed.roster.fingerprint.split()):
-        fix = "Do not accept it before the coordinator has read the same digits to you over the telephone."
-        raise WardroundError("WR-1702", "The offered roster has another fingerprint.", fix=fix)
+        fix = (
+            "wardround hospital roster asks the coordinator for the newest one, which changes when a hospital joins. "
+            "Do not accept one before the coordinator has read the same digits to you over the telephone."
+        )
+        what = f"The roster that is offered here, version {signed.roster.version}, has another fingerprint."
+        raise WardroundError("WR-1702", what, fix=fix)
     try:
         accept_roster(home, signed, by=by)
     except ValueError:

@@ -113,25 +113,35 @@ def doctor(
 
 
 @roster_app.callback(invoke_without_command=True)
-def roster(context: typer.Context, home: HomeOption = None, as_json: JsonFlag = False) -> None:
+def roster(
+    context: typer.Context,
+    home: HomeOption = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not ask the coordinator for the newest one.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Show the accepted roster, and the one that waits for a person: what it changes, with fingerprints to compare."""
     context.obj = home
     if context.invoked_subcommand is not None:
         return
+    from wardround.client.agent.news import ask_for_roster
     from wardround.client.home import open_home
     from wardround.client.identity import accepted_by, last_roster
     from wardround.client.offer import changes, offered
 
     at = open_home(home)
+    problem = None if offline else ask_for_roster(at)
     accepted = last_roster(at)
     waiting = offered(at)
     if as_json:
         answer: dict[str, Any] = {
             "accepted": accepted and {**_facts(accepted), "by": accepted_by(at)},
             "offered": waiting and {**_facts(waiting.roster), "authority": _authority(waiting.authority)},
+            "asked": not offline and problem is None,
         }
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
+    if problem is not None:
+        typer.echo(f"The coordinator could not be asked, there may be a newer one. {problem.code}: {problem.what}\n")
     if accepted is None:
         typer.echo("No roster was accepted here yet.")
     else:

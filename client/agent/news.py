@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NoReturn
 
 from wardround.client.identity import last_roster, site_key
 from wardround.client.offer import keep_offer, offered
@@ -47,6 +47,30 @@ def fetch_roster(connection: Connection, home: Home) -> int | None:
         _log.warning("A new roster waits for a person: wardround hospital roster")
     waiting = offered(home)
     return None if waiting is None else waiting.roster.version
+
+
+def ask_for_roster(home: Home) -> WardroundError | None:
+    """Ask the coordinator for the newest roster now, whether the agent runs or not, and keep it for people to look at.
+
+    Returns:
+        Why it could not be asked; None: it was.
+
+    Raises:
+        WardroundError: WR-1702, it is not signed by the authority of the accepted one, or contradicts it.
+    """
+    from wardround.client.egress import Gate
+    from wardround.client.federation import connect
+
+    def none(_: object) -> NoReturn:
+        raise RuntimeError("a request has no vector")
+
+    try:
+        with connect(home.path, Gate(home, none).request) as connection:
+            newest = connection.roster()
+    except WardroundError as error:
+        return error
+    keep_offer(home, newest)
+    return None
 
 
 def fetch_studies(connection: Connection, home: Home) -> None:

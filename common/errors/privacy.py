@@ -71,7 +71,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "study without differential privacy",
         "A study without a [privacy] table, or without noise, costs its patients an unlimited epsilon. It is refused "
         "wherever a limit is set, and by the default policy.",
-        "Give the study a [privacy] table, or allow such studies in policy.toml: without_privacy = true.",
+        "Give the study a [privacy] table. A hospital without a limit in its ledger may allow such studies in "
+        "policy.toml: without_privacy = true. A limit that was set refuses them for good.",
     ),
     ErrorPage(
         "WR-1810",

@@ -73,6 +73,22 @@ def test_by_code_and_the_roster_by_fingerprint(stand: Federated, tmp_path: Path)
     assert "Klinikum Nord" in hospital("roster", "--home", home).stdout
 
 
+def test_the_newest_roster_is_asked_for_before_any_agent_runs(stand: Federated, tmp_path: Path) -> None:
+    early, later = tmp_path / "early", tmp_path / "later"
+    said("join", stand.invite("early").text(), "--home", early, "--site", "early")
+    newest = said("join", stand.invite("later").text(), "--home", later, "--site", "later")["roster"]
+    old = said("roster", "--offline", "--home", early)  # the positive control
+    assert (old["asked"], "later" in old["offered"]["members"]) == (False, False)
+    refusal = hospital("roster", "accept", newest["fingerprint"], "--by", "A. Tester", "--home", early).exception
+    assert "wardround hospital roster asks the coordinator for the newest one" in refusal.fix  # type: ignore[union-attr]
+    assert not said("roster", "--home", early)["asked"]  # nobody listens where the test's consortium says it does
+    membership = early / "membership.toml"
+    membership.write_text(membership.read_text().replace("localhost:8443", stand.address))
+    shown = said("roster", "--home", early)
+    assert (shown["asked"], shown["offered"]["fingerprint"]) == (True, newest["fingerprint"])
+    said("roster", "accept", newest["fingerprint"], "--by", "A. Tester", "--home", early)
+
+
 def test_by_files_in_a_network_of_its_own(stand: Federated, tmp_path: Path) -> None:
     home, request, admission = tmp_path / "coast", tmp_path / "request.json", tmp_path / "admission.json"
     asked = said("join", "--request", request, "--home", home, "--site", "coast")
