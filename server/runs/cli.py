@@ -46,18 +46,21 @@ def start(
     without: Annotated[
         list[str] | None, typer.Option("--without", help="A site that does not take part; may be repeated.")
     ] = None,
+    again: Annotated[
+        bool, typer.Option("--again", help="Once more after a run that was completed; patients pay once more.")
+    ] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Run a study that its hospitals have approved; the running coordinator begins at once."""
     from wardround.server.runs import orders
 
     with opened(folder) as consortium:
-        row = orders.start(consortium, study, by=by, seed=seed, without=tuple(without or ()))
+        row = orders.start(consortium, study, by=by, seed=seed, without=tuple(without or ()), again=again)
     _told(row.id, row.state, f"Run {row.id} is asked for. wardround coordinator watch shows it.", as_json=as_json)
 
 
 def stop(run: RunArgument, folder: DirOption, by: ByOption, as_json: JsonFlag = False) -> None:
-    """End a run; its committed rounds stay."""
+    """End a run, also one that failed; its committed rounds stay."""
     from wardround.server.runs import orders
 
     with opened(folder) as consortium:

@@ -9,7 +9,7 @@ from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.server.private.session import smallest_cohort
 from wardround.server.runs.rosters import agreed_roster, check_accepted
-from wardround.server.store.rows import OPEN_RUNS
+from wardround.server.store.rows import COMPLETED_RUNS, OPEN_RUNS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -70,7 +70,9 @@ def _short(row: StudyRow) -> str:
     return row.id.removeprefix("sha256:")[:12]
 
 
-def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without: Sequence[str] = ()) -> RunRow:
+def start(
+    consortium: Consortium, text: str, *, by: str, seed: int = 0, without: Sequence[str] = (), again: bool = False
+) -> RunRow:
     """Have a proposed study run once; the coordinator's process begins when it sees it.
 
     Args:
@@ -79,11 +81,12 @@ def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without:
         by: The person who starts it.
         seed: Of the initial model and of the sites' sample order.
         without: Sites of the study that do not take part.
+        again: Also where a run of it was completed: another one costs every patient its epsilon once more.
 
     Raises:
         WardroundError: WR-1924, it was not proposed; WR-1938, it was withdrawn; WR-1913, a site that takes part has not
             approved it; WR-1936, people at one have not accepted the roster that it needs; WR-1923, a run of it is not
-            over; WR-1931, the name of the person cannot be used.
+            over, or was completed and another one is not asked for; WR-1931, the name of the person cannot be used.
     """
     from wardround.server.consortium.consortium import check_not_withdrawn
     from wardround.server.consortium.requests import words
@@ -97,17 +100,29 @@ def start(consortium: Consortium, text: str, *, by: str, seed: int = 0, without:
         _check_sites(study, left_out)
         _check_approved(consortium, row, left_out)
         check_accepted(store, study, left_out)
-        for run in store.runs(OPEN_RUNS):
-            if run.study == row.id:
-                raise WardroundError("WR-1923", f"Run {run.id} of this study is {run.state}.")
+        _check_not_run(store, row, again=again)
         number = 1 + sum(run.study == row.id for run in store.runs())
         run_id = StudyRunId(f"{row.name[:_NAME]}.{number}.{secrets.token_hex(3)}")
         store.add_event("run.asked", study=row.id, run=run_id, words=asked_by)
         return store.add_run(run_id, row.id, by=asked_by, seed=seed, without=left_out)
 
 
+def _check_not_run(store: Store, row: StudyRow, *, again: bool) -> None:
+    for run in store.runs():
+        if run.study != row.id:
+            continue
+        if run.state in OPEN_RUNS:
+            raise WardroundError("WR-1923", f"Run {run.id} of this study is {run.state}.")
+        if run.state in COMPLETED_RUNS and not again:
+            fix = (
+                "Another run costs every patient the study's epsilon once more, and hospitals take part in it only if "
+                "their policies allow several (runs_per_study). If that is meant: start it with --again."
+            )
+            raise WardroundError("WR-1923", f"Run {run.id} of this study was completed.", fix=fix)
+
+
 def stop(store: Store, text: str, *, by: str) -> RunRow:
-    """End a run; what it committed stays, and it may be resumed.
+    """End a run, also one that failed; what it committed stays, and it may be resumed.
 
     Raises:
         WardroundError: WR-1923, there is no such run, or it is over.
@@ -115,7 +130,7 @@ def stop(store: Store, text: str, *, by: str) -> RunRow:
     with store.transaction():
         run = find_run(store, text)
         store.add_event("run.stopped", study=run.study, run=run.id, words=by)
-        return store.update_run(run.id, state="stopped", words=f"stopped by {by}", only_if=OPEN_RUNS)
+        return store.update_run(run.id, state="stopped", words=f"stopped by {by}", only_if=(*OPEN_RUNS, "failed"))
 
 
 def resume(consortium: Consortium, text: str, *, by: str) -> RunRow:

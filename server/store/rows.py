@@ -17,6 +17,7 @@ RunState = Literal["waiting", "running", "completed", "completed_with_losses", "
 Verdict = Literal["approved", "rejected", "withdrawn"]
 
 OPEN_RUNS: Final[tuple[RunState, ...]] = ("waiting", "running")
+COMPLETED_RUNS: Final[tuple[RunState, ...]] = ("completed", "completed_with_losses")
 """States of runs that are not over."""
 
 

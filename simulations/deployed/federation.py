@@ -125,9 +125,10 @@ class Federation:
         self._at_each(study.site_ids, lambda site: self._commands.run(*approve, "--home", str(self.home(site))))
         self._processes.wait_until(lambda: self._approved(study), "The approvals", START_SECONDS)
 
-    def start(self, study: Study, seed: int = 0) -> str:
-        """Start a study; the id of its run."""
-        run: str = self._coordinate("start", study.id, "--by", PERSON, "--seed", str(seed))["run"]
+    def start(self, study: Study, seed: int = 0, *, again: bool = False) -> str:
+        """Start a study, also one that was completed; the id of its run."""
+        more = ("--again",) if again else ()
+        run: str = self._coordinate("start", study.id, "--by", PERSON, "--seed", str(seed), *more)["run"]
         return run
 
     def wait(self, run: str, seconds: float, told: Callable[[int], None] = lambda _: None) -> RunRow:

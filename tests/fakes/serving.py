@@ -228,7 +228,7 @@ class Serving:
             self.agents[site] = Agent(hospital).start()
 
     def start(self, study: Any, **changes: Any) -> RunRow:
-        return orders.start(self.consortium, study.name, by="Dr. Test", **changes)
+        return orders.start(self.consortium, study.name, by="Dr. Test", again=True, **changes)
 
     def run(self, run: str) -> RunRow:
         return next(row for row in self.consortium.store.runs() if row.id == run)

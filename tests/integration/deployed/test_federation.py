@@ -86,7 +86,7 @@ def test_an_open_study_gives_the_model_of_its_simulation(tmp_path: Path, process
     assert federation.wait(run, PATIENCE).state == "completed"
     assert model_hash(federation.run_folder(run)) == model_hash(tmp_path / "simulated")
 
-    other = federation.start(study, seed=1)  # the control: another seed gives another model
+    other = federation.start(study, seed=1, again=True)  # the control: another seed gives another model
     federation.wait(other, PATIENCE)
     assert model_hash(federation.run_folder(other)) != model_hash(tmp_path / "simulated")
 

@@ -82,6 +82,20 @@ def test_a_run_needs_every_approval_that_stands(stand: Stand) -> None:
     assert (run.state, run.without, run.by) == ("waiting", ("valley",), "Dr. Starts")
 
 
+def test_a_completed_study_runs_once_more_only_if_that_is_said(stand: Stand) -> None:
+    for site in SITES:
+        stand.decide(site, "approved")
+    store, first = stand.consortium.store, stand.start()
+    store.update_run(first.id, state="completed")
+    with pytest.raises(WardroundError, match=r"WR-1923.*was completed.*--again"):
+        stand.start()
+    second = stand.start(again=True)
+    with pytest.raises(WardroundError, match=r"WR-1923.*is waiting"):
+        stand.start(again=True)
+    store.update_run(second.id, state="failed")
+    assert orders.stop(store, second.id, by="Dr. Stops").state == "stopped"
+
+
 def test_who_may_be_left_out(stand: Stand) -> None:
     for site in SITES:
         stand.decide(site, "approved")
