@@ -1,10 +1,11 @@
 """Flower's private modules at the coordinator; nothing else of :mod:`wardround.server` imports them.
 
 What is used of Flower 1.41: its Control API (:mod:`control`, behind a :mod:`door`), the messages of its Fleet API
-(:mod:`calls`), its Runtime API (:mod:`grid`), the bundle that a run is started with (:mod:`bundles`), and its command
-``flower-superlink``, which this package is when it is run as a program.
+(:mod:`calls`, :mod:`announcements`), its Runtime API (:mod:`grid`), the bundle that a run is started with
+(:mod:`bundles`), and its command ``flower-superlink``, which this package is when it is run as a program.
 """
 
+from wardround.server.flower.announcements import HEAD_BYTES, NAME_BYTES, count_objects
 from wardround.server.flower.bundles import Bundle, bundle
 from wardround.server.flower.calls import (
     FLEET_CALLS,
@@ -26,6 +27,8 @@ from wardround.server.flower.grid import RuntimeGrid
 __all__ = [
     "FLEET_CALLS",
     "FLEET_PREFIX",
+    "HEAD_BYTES",
+    "NAME_BYTES",
     "NODE_HEADERS",
     "NODE_KEY_HEADER",
     "SUPERLINK_NODE",
@@ -35,6 +38,7 @@ __all__ = [
     "FleetCall",
     "RuntimeGrid",
     "bundle",
+    "count_objects",
     "read_expected",
     "read_fleet_call",
     "read_offered",

@@ -9,6 +9,8 @@ from flwr.proto import fleet_pb2, heartbeat_pb2, message_pb2, run_pb2
 from flwr.supercore.inflatable.inflatable_object import iterate_object_tree
 from google.protobuf.message import DecodeError
 
+from wardround.server.flower.announcements import head_of
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -44,7 +46,6 @@ class FleetCall:
         object: The object that it pulls, pushes or confirms; empty: none.
         session: Of the push that an object belongs to; empty: none.
         replies: Of PushMessages, each message's source, destination and the message that it answers.
-        objects: Of PushMessages, ids of all objects that are announced.
         held: Of PullMessages, messages that the node has and has not answered.
     """
 
@@ -52,26 +53,24 @@ class FleetCall:
     object: str = ""
     session: str = ""
     replies: tuple[tuple[int, int, str], ...] = ()
-    objects: tuple[str, ...] = ()
     held: frozenset[str] = frozenset()
 
 
 def read_fleet_call(name: str, body: bytes) -> FleetCall:
-    """Read the request of one of :data:`FLEET_CALLS`.
+    """Read the request of one of :data:`FLEET_CALLS`; of PushMessages all but the tree of its objects.
 
     Raises:
         ValueError: It is malformed.
     """
     try:
-        request = FLEET_CALLS[name].FromString(body)
+        request = FLEET_CALLS[name].FromString(head_of(body) if name == "PushMessages" else body)
     except DecodeError as error:
         raise ValueError("malformed") from error
     node = request.node_id if name == "DeactivateNode" else request.node.node_id
     if name == "PushMessages":
         told = [message.metadata for message in request.messages_list]
         replies = tuple((each.src_node_id, each.dst_node_id, each.reply_to_message_id) for each in told)
-        objects = tuple(part.object_id for tree in request.message_object_trees for part in iterate_object_tree(tree))
-        return FleetCall(node, replies=replies, objects=objects)
+        return FleetCall(node, replies=replies)
     if name == "PullMessages":
         return FleetCall(node, held=frozenset(request.message_ids))
     if name == "ConfirmMessageReceived":

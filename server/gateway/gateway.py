@@ -16,7 +16,7 @@ from grpc_health.v1 import health_pb2
 
 from wardround.common.errors import WardroundError
 from wardround.common.wire.federation import SERVICE
-from wardround.server.flower import FLEET_CALLS, FLEET_PREFIX, bundle
+from wardround.server.flower import FLEET_CALLS, FLEET_PREFIX, HEAD_BYTES, NAME_BYTES, bundle
 from wardround.server.gateway.callers import Callers
 from wardround.server.gateway.calls import Guard
 from wardround.server.gateway.federation import Federation
@@ -25,7 +25,7 @@ from wardround.server.gateway.nodes import Nodes
 from wardround.server.gateway.presence import Presence, read_state
 from wardround.server.gateway.quotas import Quotas
 from wardround.server.gateway.tls import Trust
-from wardround.server.gateway.tunnel import Tunnel
+from wardround.server.gateway.tunnel import MOST_OBJECTS, Tunnel
 from wardround.server.gateway.turnstile import Limits, Turnstile
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ LOOK_SECONDS: Final = 0.5
 """Pause between two looks at whether other processes changed the store."""
 
 _SMALL: Final = 64 << 10
-_ANNOUNCEMENT: Final = 16 << 20
+_ANNOUNCEMENT: Final = MOST_OBJECTS * NAME_BYTES + HEAD_BYTES
 _WORKERS: Final = 8
 _STOP_SECONDS: Final = 2.0
 _MOST_CALLS: Final = 4096

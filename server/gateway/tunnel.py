@@ -8,6 +8,7 @@ that replies answer messages which that node was given, and that objects belong 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -21,6 +22,7 @@ from wardround.server.flower import (
     NODE_KEY_HEADER,
     SUPERLINK_NODE,
     TIME_HEADER,
+    count_objects,
     read_expected,
     read_fleet_call,
     read_offered,
@@ -42,6 +44,12 @@ if TYPE_CHECKING:
 
 MOST_OBJECTS: Final = 65_536
 """Objects of one reply."""
+
+MOST_ANNOUNCED: Final = 4
+"""Announcements of one site that may wait at a time; it has use for one."""
+
+COUNTING: Final = Limits(width=1, each=1, most=1, patience=math.inf)
+"""One announcement's objects are counted at a time, beside the loop; sites take turns."""
 
 REPLIES: Final = Limits(width=4, each=2, most=4096, patience=5.0)
 """How many replies lie at the SuperLink at a time, or are on their way to it."""
@@ -80,7 +88,7 @@ class Tunnel:
         self._incarnation = ""
         self._channel: grpc.aio.Channel | None = None
         self._held: dict[int, Held] = {}
-        self._replies = Turnstile(REPLIES, time.monotonic)
+        self._replies, self._counting = Turnstile(REPLIES, time.monotonic), Turnstile(COUNTING, time.monotonic)
         self._arriving: dict[SiteId, Pass] = {}
 
     async def call(self, name: str, caller: Member, body: bytes, metadata: Metadata) -> bytes:
@@ -98,6 +106,8 @@ class Tunnel:
         except ValueError:
             raise WardroundError("WR-1902", f"The request of {name} is malformed.") from None
         if name == "PushMessages":
+            await self._entitled(name, caller, asked)
+            await self._counted(caller.site, body)
             await self._announced(caller.site)
         try:
             return await self._called(name, caller, asked, body, metadata)
@@ -111,6 +121,19 @@ class Tunnel:
         entered = self._arriving.pop(site, None)
         if entered is not None:
             self._replies.leave(entered)
+
+    async def _counted(self, site: SiteId, body: bytes) -> None:
+        """Refuse an announcement with more objects than a reply has, or beside too many of the site that wait."""
+        if self._counting.waiting(site) + self._replies.waiting(site) >= MOST_ANNOUNCED:
+            raise WardroundError("WR-1910", f"{MOST_ANNOUNCED} announcements of this site wait already.")
+        async with self._counting.through(site):
+            loop = asyncio.get_running_loop()
+            try:
+                found = await loop.run_in_executor(self._blocking, count_objects, body, MOST_OBJECTS)
+            except ValueError:
+                raise WardroundError("WR-1902", "The request of PushMessages is malformed.") from None
+        if found > MOST_OBJECTS:
+            raise WardroundError("WR-1910", f"A reply has more than {MOST_OBJECTS} objects.")
 
     async def _announced(self, site: SiteId) -> None:
         """Hold the announcement of a reply back until there is room for its objects at the SuperLink."""
@@ -128,7 +151,8 @@ class Tunnel:
         if entered is not None:
             self._replies.move(entered, patience)
 
-    async def _called(self, name: str, caller: Member, asked: FleetCall, body: bytes, metadata: Metadata) -> bytes:
+    async def _entitled(self, name: str, caller: Member, asked: FleetCall) -> Held:
+        """What the caller's node has a right to, if that is enough for the call."""
         node = self._nodes.known(caller.site, caller.node_key)
         if node is None:
             loop = asyncio.get_running_loop()
@@ -138,6 +162,10 @@ class Tunnel:
         self._renew()
         held = self._held.setdefault(node, Held())
         _check(name, asked, held)
+        return held
+
+    async def _called(self, name: str, caller: Member, asked: FleetCall, body: bytes, metadata: Metadata) -> bytes:
+        held = await self._entitled(name, caller, asked)
         try:
             answer = await self._pass_on(name, body, metadata)
         except WardroundError as error:
@@ -151,7 +179,7 @@ class Tunnel:
             return held.offer(asked.held, answer, found)
         if _note(name, asked, held, answer):
             self._moved(caller.site, FETCHED_SECONDS)
-            self._whole(caller.site, node)
+            self._whole(caller.site, asked.node)
         elif name == "PushObject":
             self._moved(caller.site)
         return answer
@@ -214,8 +242,6 @@ def _check_time(stamp: str | bytes | None) -> None:
 
 def _check(name: str, asked: FleetCall, held: Held) -> None:
     if name == "PushMessages":
-        if len(asked.objects) > MOST_OBJECTS:
-            raise WardroundError("WR-1910", f"A reply has {len(asked.objects)} objects; {MOST_OBJECTS} are allowed.")
         if len(asked.replies) != 1:
             raise WardroundError("WR-1902", "A push has one message.")
         source, destination, answered = asked.replies[0]

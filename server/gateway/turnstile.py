@@ -68,6 +68,10 @@ class Turnstile:
         """How many are inside, counted or not."""
         return len(self._inside)
 
+    def waiting(self, caller: str) -> int:
+        """How many of a caller wait."""
+        return sum(not turn.done() for turn in self._waiting.get(caller, ()))
+
     async def enter(self, caller: str) -> Pass:
         """Wait for one's turn: first those of whom the fewest are inside; the calls of one in their order."""
         turn: asyncio.Future[Pass] = asyncio.get_running_loop().create_future()

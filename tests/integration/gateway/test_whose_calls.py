@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from fakes.callers import Case, Shown, call, check, signed_headers, without
@@ -23,12 +24,13 @@ from flwr.proto.fleet_pb2 import (
 from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
+    ObjectTree,
     PullObjectRequest,
     PushObjectRequest,
     PushObjectResponse,
 )
 from flwr.proto.node_pb2 import Node
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree, iterate_object_tree
 
 from wardround.client.membership import node_key, site_credentials
 from wardround.common.wire import federation as wire
@@ -351,6 +353,38 @@ def large_small_call(scene: Scene) -> Case:
     )
 
 
+def announced(scene: Scene, objects: int) -> Callable[[], object]:
+    """The announcement of a reply with so many objects, all new."""
+    reply = scene.reply(scene.north, scene.given(scene.north))
+    shell, tree = message_to_proto(remove_content_from_message(reply)), get_object_tree(reply)
+    own = len(list(iterate_object_tree(tree)))
+    tree.children.extend(ObjectTree(object_id=f"{number:064x}") for number in range(objects - own))
+    request = PushMessagesRequest(node=scene.north.at(None), messages_list=[shell], message_object_trees=[tree])
+    return partial(scene.north.raw, FLEET + "PushMessages", request.SerializeToString())
+
+
+def many_objects(scene: Scene) -> Case:
+    return Case("65,537 objects", announced(scene, 65_537), TOO_MUCH, announced(scene, 60_000))
+
+
+def tree_of_another_node(scene: Scene) -> Case:
+    request = PushMessagesRequest(node=scene.north.at(scene.south.node)).SerializeToString()
+    attempt = partial(scene.north.raw, FLEET + "PushMessages", request + b"\x1a\x02\xff\xff")  # it cannot be read
+    return Case("the node is looked at before the tree", attempt, NOT_ALLOWED, announced(scene, 99))
+
+
+def large_announcement(scene: Scene) -> Case:
+    request = PushMessagesRequest(node=scene.north.at(scene.south.node)).SerializeToString()
+    attempt, control = (request + ObjectTree(object_id="a" * size).SerializeToString() for size in (6 << 20, 4 << 20))
+    method = FLEET + "PushMessages"
+    return Case("6 MiB", partial(scene.north.raw, method, attempt), TOO_MUCH, partial(_malformed, scene, control))
+
+
+def _malformed(scene: Scene, body: bytes) -> None:
+    with pytest.raises(grpc.RpcError, match="WR-1902"):
+        scene.north.raw(FLEET + "PushMessages", body)
+
+
 def large_document(scene: Scene) -> Case:
     attempt = partial(scene.north.raw, wire.GREET, b" " * ((4 << 20) + 1))
     good = wire.Greet(release="0.1.0", protocols=(1,), roster=0).canonical()
@@ -419,6 +453,9 @@ CASES = (
     unsigned_json,
     unknown_field,
     large_small_call,
+    many_objects,
+    tree_of_another_node,
+    large_announcement,
     large_document,
     *map(closed, CLOSED),
 )
