@@ -92,7 +92,7 @@ def sites(folder: DirOption, as_json: JsonFlag = False) -> None:
     from wardround.server.consortium.showing import show_sites, site_facts
 
     with opened(folder) as consortium:
-        facts = site_facts(consortium.store)
+        facts = site_facts(consortium)
         roster = consortium.store.newest_roster()
     if as_json:
         _print_json(

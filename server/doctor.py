@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from wardround.common.errors import WardroundError
 from wardround.server.consortium import Consortium, folder
+from wardround.server.consortium.showing import heard_sites
 from wardround.server.files import check_private
 from wardround.server.lock import is_served
 from wardround.server.runs.orders import read_study
@@ -136,14 +137,15 @@ def _serving(consortium: Consortium) -> Iterator[Finding]:
 
 
 def _sites(consortium: Consortium) -> Iterator[Finding]:
-    now, served = consortium.store.clock(), is_served(consortium.path)
+    now, served, heard = consortium.store.clock(), is_served(consortium.path), heard_sites(consortium)
     members = [row for row in consortium.store.sites() if row.state == "member"]
     for row in members:
         if served and (row.heard_at is None or now - row.heard_at > LONG_SILENT):
             words = f"{row.name} was not heard for more than {LONG_SILENT // 60} minutes."
             yield _problem("sites", words, "Ask its staff for: wardround hospital doctor")
-        if row.report is not None and row.report.state == "refusing":
-            words = f"{row.name} takes no part: {row.report.reason or 'no reason given'}."
+        report = heard.get(row.name)
+        if report is not None and report.state == "refusing":
+            words = f"{row.name} takes no part: {report.reason or 'no reason given'}."
             yield _problem("sites", words, "Ask its staff for: wardround hospital doctor")
     yield Finding("sites", passed=True, words=f"{len(members)} members")
 

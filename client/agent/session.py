@@ -42,6 +42,9 @@ _LOOK: Final = 30.0
 _RETRY: Final = 60.0
 """Seconds between two looks for a GPU that is gone."""
 
+STOPPED: Final = "WR-1939"
+"""The reason in the last report of an agent that ends."""
+
 _log = logging.getLogger("wardround.agent")
 
 
@@ -84,8 +87,17 @@ class Session:
             finally:
                 pulse.stop()
                 watch.close()
+                if self._over.is_set():
+                    self._say_goodbye(connection)
             if self._over.is_set():
                 link.close()
+
+    def _say_goodbye(self, connection: Connection) -> None:
+        """Say that the agent ends, if that can be said; else the coordinator misses its calls."""
+        try:
+            connection.report(Report(state="refusing", reason=STOPPED, device=self._device))
+        except WardroundError as error:
+            _log.warning("The coordinator is not told that the agent ends: %s", error)
 
     def _greet(self, connection: Connection) -> Welcome:
         version = roster_version(self._home)

@@ -229,4 +229,11 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         " again under the same hash.",
         "Nothing has to be done. To ask anew, the coordinator changes the study file and proposes it again.",
     ),
+    ErrorPage(
+        "WR-1939",
+        "agent was stopped",
+        "Somebody at the hospital stopped its agent, or the machine shut down in good order. The agent said so before"
+        " it ended; it is no fault.",
+        "At the hospital: wardround hospital serve, or the service that runs it. What waits is answered then.",
+    ),
 )

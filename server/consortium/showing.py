@@ -9,13 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wardround.common.crypto.signing import fingerprint
 from wardround.common.errors import WardroundError
+from wardround.server.lock import is_served
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from wardround.common.ids import SiteId
     from wardround.common.roster import SignedRoster
+    from wardround.common.wire.federation import Report
     from wardround.server.consortium.consortium import Consortium
     from wardround.server.store import RunRow, SiteRow, Store
+
+NOTE_SECONDS: Final = 30
+"""How often a running coordinator writes down that a site was heard."""
 
 _DATE: Final = len("2026-01-01")
 _STYLES: Final = {"member": "green", "revoked": "red", "approved": "green", "rejected": "red", "withdrawn": "red"}
@@ -26,13 +32,26 @@ def day(moment: int | None) -> str:
     return "" if moment is None else datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def site_facts(store: Store) -> list[dict[str, Any]]:
-    """Every site with its valid certificates and its open invite."""
-    return [_site_facts(store, row) for row in store.sites()]
+def heard_sites(consortium: Consortium) -> dict[SiteId, Report | None]:
+    """What each member said last of itself, of those that a running coordinator hears; nothing of anybody else.
+
+    When a site was heard is written down every :data:`NOTE_SECONDS`, so a silent site stays in here that much longer.
+    """
+    if not is_served(consortium.path):
+        return {}
+    oldest = consortium.store.clock() - consortium.settings.runs.silent_seconds - NOTE_SECONDS
+    rows = [row for row in consortium.store.sites() if row.state == "member" and (row.heard_at or 0) >= oldest]
+    return {row.name: row.report for row in rows}
 
 
-def _site_facts(store: Store, row: SiteRow) -> dict[str, Any]:
-    now, newest = store.clock(), store.newest_roster()
+def site_facts(consortium: Consortium) -> list[dict[str, Any]]:
+    """Every site with its valid certificates and its open invite; what its agent does only while it is heard."""
+    heard = heard_sites(consortium)
+    return [_site_facts(consortium.store, row, heard) for row in consortium.store.sites()]
+
+
+def _site_facts(store: Store, row: SiteRow, heard: dict[SiteId, Report | None]) -> dict[str, Any]:
+    now, newest, report = store.clock(), store.newest_roster(), heard.get(row.name)
     invites = [invite for invite in store.invites() if invite.site == row.name and invite.open(now)]
     return {
         "site": row.name,
@@ -50,7 +69,8 @@ def _site_facts(store: Store, row: SiteRow) -> dict[str, Any]:
         "release": row.release,
         "roster": row.roster,
         "roster_current": bool(newest is not None and row.roster == newest.roster.version),
-        "report": row.report and row.report.model_dump(mode="json"),
+        "heard": row.name in heard,
+        "report": report and report.model_dump(mode="json"),
     }
 
 
@@ -102,7 +122,8 @@ def show_sites(facts: list[dict[str, Any]], roster: SignedRoster | None) -> None
     for row in facts:
         report = row["report"] or {}
         until = max((item["until"] for item in row["certificates"]), default=None)
-        agent = " ".join(filter(None, (row["release"], report.get("state"), report.get("reason"))))
+        silent = "not heard" if row["state"] == "member" and not row["heard"] else None
+        agent = " ".join(filter(None, (row["release"], silent, report.get("state"), report.get("reason"))))
         times = (day(until)[:_DATE], day(row["heard_at"]).removesuffix(" UTC"))
         cells = (row["site"], row["state"], _accepted(row), *times, agent)
         table.add_row(*(Text(cell, style=_STYLES.get(cell, ""), overflow="fold") for cell in cells))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
+
+from wardround.server.consortium.showing import NOTE_SECONDS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -13,9 +15,6 @@ if TYPE_CHECKING:
     from wardround.common.wire.federation import EventKind
     from wardround.server.gateway.nodes import SuperLinkLike
     from wardround.server.store import Store
-
-NOTE_SECONDS: Final = 30
-"""How often it is written down that a site was heard."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from wardround.server.consortium.showing import heard_sites
 from wardround.server.lock import is_served
 
 if TYPE_CHECKING:
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 
     from rich.table import Table
 
+    from wardround.common.ids import SiteId
+    from wardround.common.wire.federation import Report
     from wardround.server.consortium import Consortium
     from wardround.server.store import RunRow, SiteRow, Store
 
@@ -36,19 +39,19 @@ _BAD: Final = frozenset({"failed", "refusing", "revoked", "rejected", "withdrawn
 
 def overview(consortium: Consortium) -> dict[str, Any]:
     """Sites, runs and newest events."""
-    store = consortium.store
+    store, heard = consortium.store, heard_sites(consortium)
     return {
         "consortium": consortium.name,
         "serving": is_served(consortium.path),
         "at": store.clock(),
-        "sites": [_site(consortium, row) for row in store.sites()],
+        "sites": [_site(consortium, row, heard) for row in store.sites()],
         "runs": [_run(store, row) for row in store.runs()],
         "events": _newest_events(store),
     }
 
 
-def _site(consortium: Consortium, row: SiteRow) -> dict[str, Any]:
-    report = row.report
+def _site(consortium: Consortium, row: SiteRow, heard: dict[SiteId, Report | None]) -> dict[str, Any]:
+    report = heard.get(row.name)
     studies = [study for study in consortium.store.studies() if row.name in study.sites]
     decided = {
         study.id: {
@@ -69,6 +72,7 @@ def _site(consortium: Consortium, row: SiteRow) -> dict[str, Any]:
         "what": report.what if report is not None else None,
         "run": report.run if report is not None else None,
         "reason": report.reason if report is not None else None,
+        "heard": row.name in heard,
         "heard_at": row.heard_at,
     }
 
@@ -134,7 +138,7 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[
             row["site"],
             row["registered"],
             _decisions(row["decisions"]),
-            row["doing"] or "",
+            row["doing"] or _silent(row),
             " ".join(filter(None, (row["what"], row["run"], row["reason"]))),
             moment(row["heard_at"]) if row["heard_at"] else _NOTHING_SAID,
         )
@@ -148,6 +152,10 @@ def _rows(facts: dict[str, Any]) -> list[tuple[str, tuple[str, ...], list[tuple[
         ("Sites", ("site", "registered", "studies", "agent", "at work on", "last heard"), sites),
         ("Newest events", ("when", "what", "who", "words"), events),
     ]
+
+
+def _silent(row: dict[str, Any]) -> str:
+    return "not heard" if row["registered"] == "member" and not row["heard"] else ""
 
 
 def _decisions(decided: dict[str, dict[str, Any]]) -> str:

@@ -144,6 +144,7 @@ def test_an_agent_that_is_told_to_stop_answers_nothing_it_has_not_done(scene: Sc
         running.processes["north"].terminate()
         assert running.processes["north"].wait(60) == 0
         assert until(scene.home, lambda status: status.state == "stopped").code is None
+        until_reported(scene, ("refusing", "WR-1939"))
         assert {line.refused for line in read_egress(scene.home.path)[before:]} == {None}
         running.start(scene.home)
         assert reply_to(grid, sent).content["message"]["samples"] == 2_000

@@ -14,6 +14,7 @@ from fakes.scenarios import chest_scenario
 from wardround.common.consortium.studies import Decision, SignedDecision
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
+from wardround.common.wire.federation import Report
 from wardround.server.consortium import Consortium, create_consortium
 from wardround.server.consortium.settings import FILE
 from wardround.server.lock import locked
@@ -96,6 +97,24 @@ def test_the_overview_shows_sites_runs_and_who_asked(run: Run, tmp_path: Path, f
     assert 'http-equiv="refresh"' in content
     assert "&lt;Clinics&gt;" in content
     assert "<Clinics>" not in content
+
+
+def test_what_an_agent_does_is_shown_only_while_it_is_heard(run: Run, folder: Path) -> None:
+    now, report = clock(), Report(state="working", what="train.noisy")
+    heard_at = {"north": now, "coast": now - 3600, "valley": now}
+    with Consortium(folder) as consortium:
+        for site, at in heard_at.items():
+            consortium.store.heard(SiteId(site), at, report=report)
+        consortium.revoke(SiteId("valley"), "left", now=now)
+    assert {row["doing"] for row in answer(run, "watch")["sites"]} == {None}  # no coordinator hears anybody
+    assert {row["report"] for row in answer(run, "sites", "list")["sites"]} == {None}
+    with locked(folder):
+        shown = {row["site"]: (row["doing"], row["what"]) for row in answer(run, "watch")["sites"]}
+        assert shown == {"north": ("working", "train.noisy"), "coast": (None, None), "valley": (None, None)}
+        listed = {row["site"]: row["heard"] for row in answer(run, "sites", "list")["sites"]}
+        assert listed == {"north": True, "coast": False, "valley": False}
+        for out in (run("sites", "list")[1], run("watch", "--once")[1]):
+            assert (out.count("working"), out.count("not heard")) == (1, 1)
 
 
 def test_studies_of_one_name_are_told_apart_by_their_hash(run: Run, folder: Path) -> None:
