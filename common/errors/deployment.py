@@ -236,4 +236,11 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         " it ended; it is no fault.",
         "At the hospital: wardround hospital serve, or the service that runs it. What waits is answered then.",
     ),
+    ErrorPage(
+        "WR-1940",
+        "gateway cannot listen",
+        "The system does not let the gateway listen on the address that coordinator.toml or serve --listen names: the"
+        " machine does not have that address, the port needs a right that the account lacks, or the name is unknown.",
+        "Set listen to an address and a port of this machine: 0.0.0.0:8443 needs no right of its own.",
+    ),
 )

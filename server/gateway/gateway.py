@@ -21,6 +21,7 @@ from wardround.server.gateway.callers import Callers
 from wardround.server.gateway.calls import Guard
 from wardround.server.gateway.federation import Federation
 from wardround.server.gateway.hub import ALIVE_SECONDS, Hub
+from wardround.server.gateway.listening import why_not
 from wardround.server.gateway.nodes import Nodes
 from wardround.server.gateway.presence import Presence, read_state
 from wardround.server.gateway.quotas import Quotas
@@ -125,7 +126,7 @@ class Gateway:
         """Listen; returns when connections are taken.
 
         Raises:
-            WardroundError: WR-1916, the port is taken.
+            WardroundError: WR-1916, the port is taken; WR-1940, nothing can listen there for another reason.
         """
         if self._thread is not None:
             raise RuntimeError("the gateway runs already")
@@ -191,7 +192,8 @@ class Gateway:
             asyncio.run(self._serve(ready))
         except BaseException as error:  # start() raises it
             self._failure = error
-            log.exception("the gateway ended")
+            if not isinstance(error, WardroundError):
+                log.exception("the gateway ended")
         finally:
             ready.set()
 
@@ -202,7 +204,7 @@ class Gateway:
         try:
             self.port = server.add_secure_port(self._listen, Trust(self._consortium).credentials())
         except RuntimeError:
-            raise WardroundError("WR-1916", f"Nothing can listen on {self._listen}; the port is taken.") from None
+            raise why_not(self._listen) from None
         await server.start()
         looking = asyncio.create_task(self._look())
         ready.set()
