@@ -7,7 +7,8 @@ from what was checked; nothing that was found beside it goes along.
 2. Its fields are those of the kind's reply, typed, and in this site's name; no text is among them.
 3. Its vector has exactly the size that the approved study's model explains.
 4. Of a refusal the code leaves with its title; a sentence only where it cannot speak of this site's data.
-5. A line in ``egress.jsonl`` says what leaves (:class:`Line`); it is durable before anything is handed on.
+5. For one round of a run a vector leaves :func:`times` times at most, each time as ``egress.jsonl`` has it.
+6. A line in ``egress.jsonl`` says what leaves (:class:`Line`); it is durable before anything is handed on.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ import os
 import re
 import threading
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from wardround.client.agent.frames import VectorForm
 from wardround.client.secagg.spoken import SPOKEN
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
     from wardround.common.vector import Layout
     from wardround.common.wire.base import SiteReply
 
+_Place: TypeAlias = tuple[str, str | None, str | None, int | None]
+
 EGRESS: Final = "egress.jsonl"
 """File in the home folder: one line for each message that left, oldest first."""
 
@@ -61,6 +65,9 @@ REQUESTS: Final[Mapping[str, tuple[type[Document], int]]] = {
     federation.WATCH: (federation.Nothing, 2),
 }
 """Calls to the coordinator: what is asked, and how many bytes that may have."""
+
+ASKED: Final = 10
+"""How often the same update leaves: a coordinator asks again after a crash, and where sites were silent."""
 
 _REASON: Final = re.compile(r"(WR-\d{4}): (.*)", re.DOTALL)
 _SENTENCE: Final = re.compile(r"[\x20-\x7e…]+")
@@ -130,6 +137,7 @@ class Gate:
         self._home = home
         self._layouts = layouts
         self._lock = threading.Lock()
+        self._left: Counter[_Place] | None = None
 
     def request(self, call: str, document: Document) -> bytes:
         """The bytes of a request to the coordinator.
@@ -154,7 +162,8 @@ class Gate:
             body: The bytes of its vector.
 
         Raises:
-            WardroundError: WR-1911, the reply is not what the question can have as an answer; nothing left.
+            WardroundError: WR-1911, the reply is not what the question can have as an answer; WR-1301, it has left as
+                often as it may; nothing left.
         """
         if reply.fields is None:
             return self.refusal(question, reply.reason or "")
@@ -172,8 +181,23 @@ class Gate:
         self._check_vector(kind, study, round_, reply.vector, len(body))
         fields = found.model_dump(exclude_none=True)
         about = _about(kind, asked, study, round_, reply.epsilon)
+        left, place = self._vectors(), (question.kind, about.get("study"), about.get("run"), round_)
+        if kind.carries is not None and study is not None and left[place] >= times(study):
+            what = f"The answer of round {round_} left {times(study)} times, and does no more."
+            raise WardroundError("WR-1301", what, fix="Stop this run at the coordinator, and start a new one.")
         self._write(question.kind, _content(fields), body, in_hex=_in_hex(fields), **about)
+        left[place] += 1
         return Released(fields, reply.vector, body)
+
+    def _vectors(self) -> Counter[_Place]:
+        """How often the answer of each kind, study, run and round left: as the file says, read once in a process."""
+        if self._left is None:
+            try:
+                lines = read_egress(self._home.path)
+            except OSError as error:
+                raise _withheld(f"{EGRESS} cannot be read ({type(error).__name__}).") from error
+            self._left = Counter((line.kind, line.study, line.run, line.round) for line in lines if not line.refused)
+        return self._left
 
     def refusal(self, question: Question, reason: str | WardroundError) -> Released:
         """What leaves where a message is not answered.
@@ -217,6 +241,11 @@ class Gate:
         _append(
             self._home.path / EGRESS, Line(round(time.time(), 3), kind, size, digest.hexdigest(), **about), self._lock
         )
+
+
+def times(study: Study) -> int:
+    """How often a vector may leave for one round of a run; in a private study each attempt masks the update anew."""
+    return ASKED + (study.secure.attempts - 1 if study.private else 0)
 
 
 def reply_bytes(reply: SiteReply) -> int:
@@ -333,9 +362,9 @@ def _append(path: Path, line: Line, lock: threading.Lock) -> None:
             written = file.write(content)
             os.fsync(file.fileno())
     except OSError as error:
-        raise _withheld(f"{EGRESS} cannot be written ({type(error).__name__}).") from error
+        raise _unwritten(error.strerror or type(error).__name__) from error
     if written != len(content):
-        raise _withheld(f"{EGRESS} was written in part: the disk is full.")
+        raise _unwritten("a line was written in part, the disk is full")
 
 
 def _broke_off(file: FileIO) -> bool:
@@ -344,6 +373,11 @@ def _broke_off(file: FileIO) -> bool:
         return False
     file.seek(-1, os.SEEK_END)
     return file.read(1) != b"\n"
+
+
+def _unwritten(reason: str) -> WardroundError:
+    fix = "Look at the free space, and whether this account may write in the home folder; the agent goes on by itself."
+    return WardroundError("WR-1506", f"Nothing leaves while {EGRESS} cannot be written: {reason}.", fix=fix)
 
 
 def _withheld(what: str) -> WardroundError:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from wardround.client.egress import REQUESTS
+from wardround.client.egress import REQUESTS, times
 from wardround.client.studies.sizes import (
     REFUSAL,
     asking_size,
@@ -93,7 +93,8 @@ class Amounts:
         round: In a round that succeeds at once.
         end: At the end of a run.
         rounds: Of the study.
-        attempts: How often a round may be tried.
+        times: How often an update may leave for the same round (:func:`wardround.client.egress.times`).
+        other: When anything else, or a refusal, is asked for again: there is no bound on how often.
         connection: Whenever the agent connects, whatever studies there are.
         report: Whenever the agent's state changes, likewise.
         renewal: Whenever it renews its certificate, likewise.
@@ -104,7 +105,8 @@ class Amounts:
     round: int
     end: int
     rounds: int
-    attempts: int
+    times: int
+    other: int
     connection: int
     report: int
     renewal: int
@@ -116,8 +118,8 @@ class Amounts:
 
     @property
     def tried_again(self) -> int:
-        """The same if every round needs all attempts that it may have."""
-        return self.decision + self.start + (self.rounds * self.round + self.end) * self.attempts
+        """The same if every round and the end are gone through as often as an update may leave."""
+        return self.decision + self.start + (self.rounds * self.round + self.end) * self.times
 
     def as_json(self) -> dict[str, Any]:
         """For ``--json``."""
@@ -186,7 +188,8 @@ def amounts(study: Study, messages: tuple[Leaving, ...], site: SiteId, consortiu
         round=part("round"),
         end=part("end"),
         rounds=study.training.rounds,
-        attempts=study.secure.attempts if study.private else 1,
+        times=times(study),
+        other=max(REFUSAL, *(message.size for message in messages if message.vector is None)) + told,
         connection=greeting_size(),
         report=report_size(),
         renewal=REQUESTS[RENEW][1],

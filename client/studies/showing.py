@@ -143,13 +143,14 @@ def _leaving(found: Overview) -> Iterator[str]:
     if size is None:
         return
     most, rounds = size.up, found.study.training.rounds
-    again = f", and {_bytes(most.tried_again)} if every round has to be tried {most.attempts} times"
     yield (
         f"In a round that succeeds at once {_bytes(most.round)} leave at most; in the whole study, "
-        f"{count(rounds, 'round')} long, {_bytes(most.study)}{again if most.attempts > 1 else ''}. That counts your "
-        "decision, all that the agent says beside the messages, and errors in their place: a code, and no word about "
-        f"patients or files. A message whose answer is lost with a connection leaves again. {_bytes(size.down)} of "
-        "model arrive in a round."
+        f"{count(rounds, 'round')} long, {_bytes(most.study)}. The coordinator may ask again, as after a crash: an "
+        f"update leaves {most.times} times at most for the same round, which comes to {_bytes(most.tried_again)} if "
+        "every round is gone through so often. That counts your decision, all that the agent says beside the messages, "
+        "and errors in their place: a code, and no word about patients or files. Whatever else is asked for again "
+        f"leaves each time, {_bytes(most.other)} at most, and so does what is lost with a connection. "
+        f"{_bytes(size.down)} of model arrive in a round."
     )
     yield (
         f"Whatever studies there are, the agent says for its own sake: {_bytes(most.connection)} whenever it connects "

@@ -11,8 +11,9 @@ import pytest
 from fakes.scenarios import chest_scenario
 
 from wardround.client.agent.frames import Question, Reply, VectorForm
-from wardround.client.egress import EGRESS, REQUESTS, Gate, Line, may_say, read_egress
+from wardround.client.egress import EGRESS, REQUESTS, Gate, Line, may_say, read_egress, times
 from wardround.client.home import Home, create_home
+from wardround.client.studies.leaving import amounts, leaving
 from wardround.common.errors import REGISTRY, WardroundError
 from wardround.common.ids import SiteId
 from wardround.common.rounds.encodings import training_encoding
@@ -299,9 +300,45 @@ def _is_call(name: str) -> bool:
 def test_nothing_leaves_that_cannot_be_written_down(gate: Gate, home: Home) -> None:
     fields, answer, form, body = ANSWERS["train"]
     (home.path / EGRESS).mkdir()
-    assert refused(gate, Question("train", 1, fields), Reply(answer, form), body) == "WR-1911"
+    assert refused(gate, Question("train", 1, fields), Reply(answer, form), body) == "WR-1506"
     (home.path / EGRESS).rmdir()
     assert gate.reply(Question("train", 1, fields), Reply(answer, form), body).reason is None
+
+
+@pytest.mark.parametrize(("kind", "most"), [("train", 10), ("train.noisy", 10), ("train.private", 12)])
+def test_an_update_leaves_so_often_for_one_round_and_no_more(kind: str, most: int, gate: Gate, home: Home) -> None:
+    fields, answer, form, body = ANSWERS[kind]
+    question, reply = Question(kind, 1, fields), Reply(answer, form)
+    study = STUDIES[KINDS[kind].mode]
+    gate.reply(Question("query.hello", 1, {}), Reply({"site": "north"}))
+    gate.refusal(question, "WR-1301: no")  # is no update
+    for number in range(most):
+        asked_of = gate if number < 3 else Gate(home, lambda _: LAYOUT)  # restarts do not begin anew
+        assert asked_of.reply(question, reply, body).reason is None
+    for again in (asked_of, Gate(home, lambda _: LAYOUT)):
+        assert refused(again, question, reply, body) == "WR-1301"
+    lines = [line for line in read_egress(home.path) if line.kind == kind and line.refused is None]
+    assert len(lines) == most == times(study)
+    assert Gate(home, lambda _: LAYOUT).reply(Question(kind, 1, fields | {"run": "other"}), reply, body).reason is None
+    for _ in range(most + 1):  # what is small is not counted
+        assert gate.reply(Question("query.hello", 1, {}), Reply({"site": "north"})).reason is None
+
+
+def test_all_that_updates_may_give_is_within_what_people_are_shown(gate: Gate, home: Home) -> None:
+    study = STUDIES["open"]
+    fields, answer, form, body = ANSWERS["train"]
+    messages = leaving(study, LAYOUT, home.site)
+    most = amounts(study, messages, home.site, "consortium")
+    for number in range(1, study.training.rounds + 1):
+        question = Question("train", 1, fields | {"round": number, "rounds": study.training.rounds})
+        for asked_again in range(20):
+            if asked_again < most.times:
+                gate.reply(question, Reply(answer | {"round": number}, form), body)
+            else:
+                assert refused(gate, question, Reply(answer | {"round": number}, form), body) == "WR-1301"
+    left = sum(line.bytes for line in read_egress(home.path))
+    (once,) = (message.size for message in messages if message.vector)
+    assert study.training.rounds * once < left <= most.tried_again - most.decision
 
 
 def test_a_line_that_broke_off_is_left_out_and_spoils_no_other(gate: Gate, home: Home) -> None:
