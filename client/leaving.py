@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wardround.client.kept_round import FILE, forget_round
-from wardround.client.secagg.runs import has_records, leave_run
-from wardround.client.spending import reserved_names, settle_run
+from wardround.client.secagg.runs import FOLDER, has_records, leave_run
+from wardround.client.spending import reserved_names, settle_run, validations_of
 from wardround.common.errors import WardroundError
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def leave(home: Home, run: StudyRunId) -> Left:
     """Erase a run's keys and sealed updates, and settle what the privacy ledger reserved for it.
 
     Raises:
-        WardroundError: WR-1706, there is nothing of such a run; WR-1714, its records cannot be written; WR-1811 to
+        WardroundError: WR-1941, there is nothing of such a run; WR-1714, its records cannot be written; WR-1811 to
             WR-1814, the ledger is not usable: what it reserved stays reserved, and everything else is done.
     """
     private, kept = has_records(home, run), (home.run_folder(run) / FILE).exists()
@@ -48,5 +48,18 @@ def leave(home: Home, run: StudyRunId) -> Left:
         fix = f"{error.fix} Then: wardround hospital ledger settle {run}"
         raise WardroundError(error.code, f"{done}What it reserved stays reserved: {error.what}", fix=fix) from error
     if not (private or kept or names):
-        raise WardroundError("WR-1706", f"This site keeps nothing of a run {run!r}, and has reserved nothing for it.")
+        raise _nothing_of(home, run)
     return Left(private or kept, names)
+
+
+def _nothing_of(home: Home, run: StudyRunId) -> WardroundError:
+    """That there is nothing of a run, and of which runs there is something."""
+    reserved = home.ledger.state().runs.items() if home.ledger.exists else ()
+    validations = {validations_of(name) for name, _ in reserved}
+    found: set[str] = {name for name, entry in reserved if not entry.settled and name not in validations}
+    found |= {path.parent.name for path in home.path.glob(f"runs/*/{FILE}")}
+    found |= {path.stem for path in home.path.glob(f"{FOLDER}/*.sqlite")}
+    names = ", ".join(sorted(found))
+    fix = f"Give one of these, as it stands here: {names}." if found else "No run is open here: there is nothing to do."
+    what = f"This site keeps nothing of a run {run!r}, and the privacy ledger has nothing open for it."
+    return WardroundError("WR-1941", what, fix=fix)

@@ -243,4 +243,11 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         " machine does not have that address, the port needs a right that the account lacks, or the name is unknown.",
         "Set listen to an address and a port of this machine: 0.0.0.0:8443 needs no right of its own.",
     ),
+    ErrorPage(
+        "WR-1941",
+        "nothing is open for that run",
+        "This hospital keeps nothing of a study run of that name, and its privacy ledger has reserved nothing for it:"
+        " the name has a slip, or the run ended here and was settled.",
+        "wardround hospital ledger show lists the runs with their names; a run that was settled needs nothing.",
+    ),
 )
