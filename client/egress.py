@@ -195,7 +195,7 @@ class Gate:
             try:
                 lines = read_egress(self._home.path)
             except OSError as error:
-                raise _withheld(f"{EGRESS} cannot be read ({type(error).__name__}).") from error
+                raise _unusable("read", error.strerror or type(error).__name__) from error
             self._left = Counter((line.kind, line.study, line.run, line.round) for line in lines if not line.refused)
         return self._left
 
@@ -362,9 +362,9 @@ def _append(path: Path, line: Line, lock: threading.Lock) -> None:
             written = file.write(content)
             os.fsync(file.fileno())
     except OSError as error:
-        raise _unwritten(error.strerror or type(error).__name__) from error
+        raise _unusable("written", error.strerror or type(error).__name__) from error
     if written != len(content):
-        raise _unwritten("a line was written in part, the disk is full")
+        raise _unusable("written", "a line was written in part, the disk is full")
 
 
 def _broke_off(file: FileIO) -> bool:
@@ -375,9 +375,9 @@ def _broke_off(file: FileIO) -> bool:
     return file.read(1) != b"\n"
 
 
-def _unwritten(reason: str) -> WardroundError:
+def _unusable(done: str, reason: str) -> WardroundError:
     fix = "Look at the free space, and whether this account may write in the home folder; the agent goes on by itself."
-    return WardroundError("WR-1506", f"Nothing leaves while {EGRESS} cannot be written: {reason}.", fix=fix)
+    return WardroundError("WR-1506", f"Nothing leaves while {EGRESS} cannot be {done}: {reason}.", fix=fix)
 
 
 def _withheld(what: str) -> WardroundError:

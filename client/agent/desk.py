@@ -94,7 +94,7 @@ class Desk:
             begins: Told what is worked on.
 
         Raises:
-            WardroundError: WR-1911, not even a refusal can be written down, so nothing may leave; one of :data:`LOST`,
+            WardroundError: WR-1506, not even a refusal can be written down, so nothing may leave; one of :data:`LOST`,
                 the connection was lost; WR-1923, the run is over. The message is not answered then.
         """
         try:
@@ -120,7 +120,7 @@ class Desk:
         """A refusal as the answer to a message.
 
         Raises:
-            WardroundError: WR-1911, it cannot be written down.
+            WardroundError: WR-1506, it cannot be written down.
         """
         kind = message.metadata.message_type if message.metadata.message_type in KINDS else _UNKNOWN
         self._note(kind, error)
