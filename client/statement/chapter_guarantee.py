@@ -39,13 +39,14 @@ def _unit(facts: Facts) -> Question:
 
 def _two_hospitals(facts: Facts) -> Question:
     two = facts.two_hospitals
+    kept = ", whether they are kept for training or for validation" if facts.promise.validation else ""
     return Question(
         "two-hospitals",
         "What about somebody whom two of the hospitals treat?",
         (
             (
                 f"Hospitals do not compare their patients, so nobody knows that it is the same person, and both "
-                f"promises are used up. Together they have epsilon {at_most(two)} at most, at the same delta."
+                f"promises are used up. Together they have epsilon {at_most(two)} at most, at the same delta{kept}."
             ),
         ),
         {"epsilon_of_two_hospitals": two},

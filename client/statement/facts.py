@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from wardround.client.statement import attacker
-from wardround.client.statement.cost import filter_epsilon
+from wardround.client.statement.cost import epsilon_together, filter_epsilon
 from wardround.client.statement.overspent import dearest
 from wardround.common.models.catalogue import build_model
 from wardround.common.models.conversions import ready_for_privacy
@@ -129,13 +129,20 @@ class Facts:
 
     @cached_property
     def two_hospitals(self) -> float:
-        """Epsilon of a patient of two hospitals.
+        """Epsilon of a patient of two hospitals, for training or, where that is paid for, validation in each.
 
         With trust model ``local`` two hospitals are two mechanisms with noise of their own, which compose.
         """
+        training, paid = self._of_two(self.step, self.steps), self.promise.validation
+        if paid is None:
+            return training
+        one_of_each = epsilon_together(((self.step, self.steps), (paid.step, paid.times)), self.promise.delta)
+        return max(training, one_of_each, self._of_two(paid.step, paid.times))
+
+    def _of_two(self, step: SampledGaussian, steps: int) -> float:
         if self.study.distributed:
-            return attacker.epsilon_of_two(self.step, self.steps, self.promise.delta)
-        return pld.epsilon(self.step, 2 * self.steps, self.promise.delta)
+            return attacker.epsilon_of_two(step, steps, self.promise.delta)
+        return pld.epsilon(step, 2 * steps, self.promise.delta)
 
     @cached_property
     def recognised(self) -> float:

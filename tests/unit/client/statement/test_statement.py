@@ -251,6 +251,20 @@ def test_validation_patients_have_a_promise_of_their_own_where_they_pay() -> Non
     assert "epsilon 2.5, but 3 was spent at site1" in over.summary[-1]
 
 
+@pytest.mark.parametrize("trust", ["local", "distributed"])
+def test_a_patient_of_two_hospitals_may_be_a_validation_patient_there(trust: str) -> None:
+    plain, dear, cheap = (
+        Facts(study, model_facts(study)).two_hospitals
+        for study in (
+            study_of(trust=trust),
+            study_of(trust=trust, validation={"epsilon": 8.0, "times": 2}),
+            study_of(trust=trust, validation={"epsilon": 0.01, "times": 2}),
+        )
+    )
+    assert dear > 12 > plain, "more than training at one and validation at the other have promised"
+    assert plain <= cheap < plain + 1, "the positive control: training is the dearer then"
+
+
 def test_what_rounded_sums_add_to_delta_is_the_corollary_of_the_proof() -> None:
     """(1 + e^epsilon) T P n e^(-9 d^2), in logarithms: the number itself is no float."""
     study = study_of()
