@@ -42,7 +42,12 @@ def _accounting(facts: Facts) -> Question:
 
 
 def _studies(facts: Facts) -> Question:
-    ledger = facts.ledger
+    ledger, validation = facts.ledger, facts.ledger_of_validation
+    taken = f"epsilon {at_most(ledger or 0.0, 5)}"
+    if validation is not None:
+        taken += (
+            f" of a training patient, and epsilon {at_most(validation, 5)} of a validation patient, who is another,"
+        )
     return Question(
         "several-studies",
         "What if a patient's hospital joins more studies, or repeats this one?",
@@ -50,15 +55,15 @@ def _studies(facts: Facts) -> Question:
             (
                 "Each hospital keeps a ledger for each patient over all data sets, studies and coordinators, and "
                 "refuses what would exceed the limit that a named person has set. It adds up Renyi costs, which stay "
-                "valid when a later study depends on what earlier ones gave away; this study takes epsilon "
-                f"{at_most(ledger or 0.0, 5)} of such a limit if it is the only one."
+                "valid when a later study depends on what earlier ones gave away; this study takes "
+                f"{taken} of such a limit if it is the only one."
             ),
             (
                 "A round that has to be computed again after a crash is paid for again. Training again with another "
                 "seed or on other folds is another study run, with its own cost."
             ),
         ),
-        {"epsilon_in_the_ledger": ledger},
+        {"epsilon_in_the_ledger": ledger, "validation_epsilon_in_the_ledger": validation},
     )
 
 

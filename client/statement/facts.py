@@ -128,6 +128,12 @@ class Facts:
         return filter_epsilon(self.study, self.plan.steps)
 
     @cached_property
+    def ledger_of_validation(self) -> float | None:
+        """What the ledger takes of a validation patient; None: validation is not paid for."""
+        paid = self.promise.validation
+        return None if paid is None else epsilon_together(((paid.step, paid.times),), self.promise.delta)
+
+    @cached_property
     def two_hospitals(self) -> float:
         """Epsilon of a patient of two hospitals, for training or, where that is paid for, validation in each.
 

@@ -235,6 +235,9 @@ def test_validation_patients_have_a_promise_of_their_own_where_they_pay() -> Non
     assert "mean loss leaves 4 times" in answer(paid, "validation-patients")
     assert "in 4 of the rounds" in answer(paid, "leaves")
     assert "validation loss" not in answer(paid, "stays")
+    assert fact(without, "several-studies", "validation_epsilon_in_the_ledger") is None
+    assert fact(paid, "several-studies", "validation_epsilon_in_the_ledger") > 2.5
+    assert "of a validation patient" in answer(paid, "several-studies")
     assert "epsilon 2.5)" in paid.summary[-1]
     assert without.summary[0].startswith("Every patient of every training hospital is promised epsilon 4 at delta")
     assert "Every training patient of every hospital is promised epsilon 4 over" in paid.summary[0]
