@@ -19,7 +19,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from wardround.client.home import SETTINGS, Home, create_home, sync_folder, write_atomically
 from wardround.client.identity import ROSTER, new_identity, put_back, site_key
-from wardround.client.membership import MEMBERSHIP, store_membership
+from wardround.client.membership import MEMBERSHIP, read_membership, store_membership
 from wardround.client.offer import keep_offer
 from wardround.common.consortium.enrolment import Admission, EnrolmentRequest, SignedEnrolmentRequest
 from wardround.common.consortium.signed import MAX_BYTES
@@ -150,6 +150,10 @@ def join_by_code(
     try:
         admission = _as_somebody_new(home, asked) if anew else asked()
     except WardroundError as error:
+        if error.code == "WR-1904" and (home.path / MEMBERSHIP).exists():
+            what = f"{home.site} is a member of {read_membership(home.path).consortium} already. {error.what}"
+            fix = "Nothing has to be done. To join again with new keys, ask the coordinator for a new code."
+            raise WardroundError("WR-1904", what, fix=fix) from error
         if error.code != REVOKED or anew:
             raise
         admission = _as_somebody_new(home, asked)

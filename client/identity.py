@@ -24,6 +24,7 @@ import rfc8785
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from wardround.client.home import write_atomically
+from wardround.client.membership import MEMBERSHIP
 from wardround.common.crypto.lengths import KEY_BYTES
 from wardround.common.crypto.signing import SigningKey
 from wardround.common.errors import WardroundError
@@ -204,7 +205,10 @@ def accepted_by(home: Home) -> str:
 def _accepted(home: Home) -> AcceptedRoster:
     accepted = _stored(home)
     if accepted is None:
-        raise WardroundError("WR-1702", f"No roster was accepted at {home.site}.")
+        join = f"Join first: wardround hospital join - --site {home.site}, with the coordinator's invite code."
+        is_member = (home.path / MEMBERSHIP).exists()
+        fix = "wardround hospital roster shows what waits to be accepted." if is_member else join
+        raise WardroundError("WR-1702", f"No roster was accepted at {home.site}.", fix=fix)
     return accepted
 
 

@@ -296,6 +296,9 @@ def load_manifest(path: Path) -> Manifest:
     Raises:
         WardroundError: WR-1101, the file cannot be read as TOML; WR-1102, a field is wrong.
     """
+    if path.is_dir():
+        fix = f"Name the manifest itself: {path.name}/manifest.toml, if that is its name."
+        raise WardroundError("WR-1101", f"{path.name!r} is a folder, and no manifest.", fix=fix)
     try:
         text = path.read_bytes().decode("utf-8")
     except (OSError, UnicodeDecodeError) as error:

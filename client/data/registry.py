@@ -54,7 +54,7 @@ def register(
     from wardround.client.data.samples import load_data_set
 
     path = manifest.resolve()
-    before = sha256_of(path) if path.exists() else None  # load_data_set says what is wrong with one that is missing
+    before = sha256_of(path) if path.is_file() else None  # load_data_set says what is wrong with one that is missing
     data = load_data_set(path, None, root=root, cache_dir=home.path / "cache", work_dir=home.path, progress=progress)
     called = name or data.manifest.name
     fields = {

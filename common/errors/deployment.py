@@ -34,7 +34,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "invite code is not valid",
         "The code has a slip of the hand, was used before, has expired, was withdrawn, or belongs to another site "
         "name.",
-        "Copy the whole code again, or ask the coordinator for a new one (wardround coordinator invite).",
+        "Copy the whole code again, and give --site the name that stands in the coordinator's invite; or ask the"
+        " coordinator for a new code (wardround coordinator invite).",
     ),
     ErrorPage(
         "WR-1905",

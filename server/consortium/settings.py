@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FILE: Final = "coordinator.toml"
+_CORRECT: Final = f"Correct what is named in {FILE}; deploy/docs/coordinator.md describes every field."
 
 HostName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.:\-]{1,253}$")]
 
@@ -124,5 +125,8 @@ def read_settings(folder: Path) -> CoordinatorSettings:
     try:
         fields = parse_toml(text)
     except WardroundError as error:
-        raise WardroundError("WR-1914", f"{FILE} is damaged: {error.what}") from None
-    return validated(CoordinatorSettings, fields, "WR-1914", FILE)
+        raise WardroundError("WR-1914", f"{FILE} is damaged: {error.what}", fix=_CORRECT) from None
+    try:
+        return validated(CoordinatorSettings, fields, "WR-1914", FILE)
+    except WardroundError as error:
+        raise WardroundError("WR-1914", error.what, fix=_CORRECT) from None

@@ -207,7 +207,9 @@ class Members(Database):
         with self.transaction() as connection:
             invite = self.invite_by_pin(pin)
             if invite is None or invite.site != site:
-                raise WardroundError("WR-1904", "The invite code is not one of this site.")
+                raise WardroundError(
+                    "WR-1904", f"The invite code is for another name than {site!r}, or was never made."
+                )
             if not invite.open(now):
                 how = "has expired" if invite.used_at is None else "was used or withdrawn"
                 raise WardroundError("WR-1904", f"The invite code {how}.")

@@ -54,4 +54,6 @@ def _make_private(engine: Engine) -> None:
     try:
         os.close(os.open(Path(name), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
     except OSError as error:
-        raise WardroundError("WR-1915", f"The database's file cannot be opened ({type(error).__name__}).") from error
+        what = f"The database's file cannot be opened for writing: {error.strerror}."
+        fix = f"Let this account write in {Path(name).parent}; it may be mounted read-only, or belong to somebody else."
+        raise WardroundError("WR-1915", what, fix=fix) from error

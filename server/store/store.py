@@ -46,10 +46,13 @@ class Store(Members):
         """Add a proposed study.
 
         Raises:
-            WardroundError: WR-1932, it was proposed already.
+            WardroundError: WR-1932, it was proposed already; WR-1938, and withdrawn.
         """
         with self.transaction() as connection:
-            if self.study(row.id) is not None:
+            known = self.study(row.id)
+            if known is not None and known.withdrawn:
+                raise WardroundError("WR-1938", f"Study {row.id[:19]}… was proposed already, and withdrawn.")
+            if known is not None:
                 raise WardroundError("WR-1932", f"Study {row.id[:19]}… was proposed already.")
             connection.execute(
                 insert(tables.studies).values(

@@ -116,8 +116,12 @@ def test_a_code_counts_once_and_for_its_site_alone(stand: Federated, tmp_path: P
     )
     assert not (tmp_path / "a").exists()
     said_there = str(hospital("join", code, "--home", tmp_path / "b", "--site", "island").exception)
-    assert said_there.startswith("WR-1904: The coordinator says: The invite code is not one of this site.")
+    assert said_there.startswith("WR-1904: The coordinator says: The invite code is for another name than 'island'")
+    assert "give --site the name that stands in the coordinator's invite" in said_there
     said("join", code, "--home", tmp_path / "c", "--site", "valley")
+    again = str(hospital("join", code, "--home", tmp_path / "c").exception)
+    assert "valley is a member of" in again
+    assert "Nothing has to be done." in again
     assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") == "WR-1904"
     said("join", stand.invite("glen").text(), "--home", tmp_path / "d", "--site", "glen")  # it was never used as valley
     assert refused("join", code, "--home", tmp_path / "d", "--site", "valley") == "WR-1914"

@@ -100,7 +100,9 @@ def test_the_key_is_in_no_text(home: Home) -> None:
 
 
 def test_no_roster_is_accepted_at_first(home: Home) -> None:
-    refused("WR-1702", "No roster was accepted at north", lambda: accepted_roster(home))
+    refused("WR-1702", r"No roster was accepted at north\. Join first", lambda: accepted_roster(home))
+    (home.path / "membership.toml").touch()
+    refused("WR-1702", "wardround hospital roster shows what waits", lambda: accepted_roster(home))
 
 
 def test_an_accepted_roster_is_kept_with_the_persons_name(home: Home) -> None:

@@ -50,6 +50,8 @@ def test_data_that_cannot_be_used_are_not_registered(home: Home, tmp_path: Path)
         register(home, path)
     with pytest.raises(WardroundError, match="WR-1101"):
         register(home, tmp_path / "absent.toml")
+    with pytest.raises(WardroundError, match=r"WR-1101.*chest/manifest\.toml"):
+        register(home, tmp_path / "chest")
     assert (home.path / "hospital.toml").read_bytes() == before
 
 

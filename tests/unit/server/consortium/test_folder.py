@@ -79,7 +79,7 @@ def use(folder: Path) -> None:
 def test_an_unknown_setting_is_named(folder: Path) -> None:
     path = folder / "coordinator.toml"
     path.write_bytes(path.read_bytes() + b"\n[gatewayy]\nstreams = 3\n")
-    with pytest.raises(WardroundError, match=r"WR-1914.*gatewayy"):
+    with pytest.raises(WardroundError, match=r"WR-1914.*gatewayy.*Correct what is named"):
         Consortium(folder)
 
 

@@ -134,7 +134,7 @@ def test_a_study_is_withdrawn_once_and_nobody_approves_it_then(asked: Consortium
     with pytest.raises(WardroundError, match="WR-1938"):
         asked.decide(FIRST.name, decision(at=NOW + 1), now=NOW)
     assert asked.decide(FIRST.name, decision("rejected", NOW + 2), now=NOW)
-    with pytest.raises(WardroundError, match="WR-1932"):
+    with pytest.raises(WardroundError, match=r"WR-1938.*changes the study file"):
         asked.propose(STUDY, "A. Person", now=NOW)
 
 

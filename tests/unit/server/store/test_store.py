@@ -151,6 +151,12 @@ def test_a_damaged_file_is_refused(tmp_path: Path) -> None:
     assert path.read_bytes() == b"no database at all" * 1000
 
 
+def test_a_file_that_cannot_be_written_is_told_with_the_systems_reason(tmp_path: Path) -> None:
+    (tmp_path / "wards.db").mkdir()
+    with pytest.raises(WardroundError, match=r"WR-1915.*Is a directory.*Let this account write in"):
+        open_store(f"sqlite:///{tmp_path / 'wards.db'}")
+
+
 def test_a_file_that_another_program_holds_is_refused_with_a_code(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
