@@ -161,7 +161,8 @@ def _studies(consortium: Consortium) -> Iterator[Finding]:
 
 def _runs(consortium: Consortium) -> Iterator[Finding]:
     for row in consortium.store.runs("failed"):
-        yield _problem("runs", f"{row.id} failed. {row.words}", f"wardround coordinator resume {row.id} --by NAME")
+        fix = f"wardround coordinator resume {row.id} --by NAME, or stop it to leave it as it is."
+        yield _problem("runs", f"{row.id} failed. {row.words}", fix)
     yield Finding("runs", passed=True, words=f"{len(consortium.store.runs(('waiting', 'running')))} not over")
 
 
