@@ -219,7 +219,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "identity key was revoked",
         "A hospital that was revoked wants to join with the identity key that it had then. A revoked key is refused for"
         " good: whoever else may have it would be the hospital to all others.",
-        "At the hospital, with a new invite: wardround hospital join CODE makes a new identity by itself; by files:"
+        "At the hospital, with a new invite: wardround hospital join - makes a new identity by itself; by files:"
         " wardround hospital join --request FILE --new-identity. The old key is kept aside, and the privacy ledger goes"
         " on.",
     ),

@@ -38,7 +38,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "The hospital's home folder is missing, its settings are damaged, or the path of a data set cannot be written "
         "into them.",
         "Give the right home folder (--home, or the variable WARDROUND_HOME). A hospital that has none yet gets it with"
-        " wardround hospital join CODE --site NAME. If a data set's path is the matter, register it again, under a path"
+        " wardround hospital join - --site NAME. If a data set's path is the matter, register it again, under a path"
         " without control characters.",
     ),
     ErrorPage(

@@ -88,3 +88,12 @@ def test_the_installed_program_prints_the_units_that_are_checked(root: Path, wor
 
 def _handbook(root: Path, who: str) -> str:
     return (root / "deploy" / "docs" / f"handbook-{who}.md").read_text(encoding="utf-8")
+
+
+def test_no_page_has_an_invite_code_where_other_accounts_can_read_it(root: Path) -> None:
+    pages = [*(root / "deploy/docs").glob("handbook-*.md"), *(root / "deploy/docs/errors").glob("*.md")]
+    joins = [
+        line for page in pages for line in page.read_text(encoding="utf-8").splitlines() if "hospital join " in line
+    ]
+    assert any("hospital join - " in line for line in joins)
+    assert [line for line in joins if "join CODE" in line] == []
