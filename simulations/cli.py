@@ -53,6 +53,23 @@ WorkersOption = Annotated[int | None, typer.Option(min=1, help="Arms trained sid
 ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Processor threads per site.")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"wardround {version('wardround')}")
+        raise typer.Exit
+
+
+@app.callback()
+def wardround(
+    _: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the release, and end.")
+    ] = False,
+) -> None:
+    """What holds before any command."""
+
+
 @app.command()
 def simulate(
     study: Annotated[

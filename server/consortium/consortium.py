@@ -72,7 +72,7 @@ class Consortium(Membership):
             before = row.signed.verified(self.authority.public.hex())
             signed = self._signed(before.study, told_by, why, max(now, before.at + 1), withdrawn=True)
             self.store.replace_proposal(study, signed)
-            self.store.add_event("study.called-off", study=study, words=told_by)
+            self.store.add_event("study.called-off", study=study, words=f"{row.name}, by {told_by}")
         return signed
 
     def _signed(self, study: str, by: str, why: str, at: int, *, withdrawn: bool = False) -> SignedProposal:

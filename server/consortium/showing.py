@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from wardround.common.roster import SignedRoster
     from wardround.common.wire.federation import Report
     from wardround.server.consortium.consortium import Consortium
-    from wardround.server.store import RunRow, SiteRow, Store
+    from wardround.server.store import RunRow, SiteRow, Store, StudyRow
 
 NOTE_SECONDS: Final = 30
 """How often a running coordinator writes down that a site was heard."""
@@ -87,6 +87,7 @@ def study_facts(consortium: Consortium) -> list[dict[str, Any]]:
             "why": row.why,
             "proposed_at": row.proposed_at,
             "withdrawn": row.withdrawn,
+            "withdrawal": _withdrawal(consortium, row),
             "sites": dict.fromkeys(row.sites)
             | {
                 found.site: {
@@ -102,6 +103,14 @@ def study_facts(consortium: Consortium) -> list[dict[str, Any]]:
         }
         for row in store.studies()
     ]
+
+
+def _withdrawal(consortium: Consortium, row: StudyRow) -> dict[str, Any] | None:
+    """Who withdrew a study, when and why; None: nobody did."""
+    if not row.withdrawn:
+        return None
+    said = row.signed.verified(consortium.authority.public.hex())
+    return {"by": said.by, "at": said.at, "why": said.why}
 
 
 def run_facts(row: RunRow) -> dict[str, Any]:
@@ -156,7 +165,10 @@ def show_studies(facts: list[dict[str, Any]]) -> None:
         console.print(f"{row['name']}  {row['study']}", style="bold", markup=False)
         console.print(f"{row['title']}\nproposed by {row['by']}, {day(row['proposed_at'])}", markup=False)
         if row["withdrawn"]:
-            console.print("WITHDRAWN: nobody can approve or start it.", style="bold red")
+            said = row["withdrawal"]
+            why = f" ({said['why']})" if said["why"] else ""
+            words = f"WITHDRAWN by {said['by']}, {day(said['at'])}{why}: nobody can approve or start it."
+            console.print(words, style="bold red", markup=False)
         table = Table("site", "decision", "by", "when", "reason")
         for site, decision in row["sites"].items():
             found = decision or {"verdict": "none yet", "by": "", "second": None, "at": None, "reason": ""}

@@ -37,7 +37,8 @@ def opened_words(number: int, rounds: int) -> str:
 def gathering_words(said: Gathering, presence: Mapping[SiteId, Presence]) -> str:
     """Whom the run waits for."""
     told = [f"{site} ({presence[site].words or 'not heard yet'})" for site in said.missing if site in presence]
-    return f"waits until {said.needed} sites are heard; missing: {', '.join(told) or 'nobody'}"
+    sites = "1 site is" if said.needed == 1 else f"{said.needed} sites are"
+    return f"waits until {sites} heard; missing: {', '.join(told) or 'nobody'}"
 
 
 def committed_words(said: RoundCommitted, rounds: int) -> str:

@@ -5,8 +5,12 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import version
 
 import pytest
+from typer.testing import CliRunner
+
+from wardround.simulations.cli import app
 
 HEAVY = (
     "alembic",
@@ -96,3 +100,8 @@ def test_an_interrupt_while_it_loads_is_quiet() -> None:
 
 def _interrupted(at: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", INTERRUPT, at], capture_output=True, text=True, check=False)
+
+
+def test_the_release_is_told() -> None:
+    found = CliRunner().invoke(app, ["--version"])
+    assert (found.exit_code, found.stdout) == (0, f"wardround {version('wardround')}\n")

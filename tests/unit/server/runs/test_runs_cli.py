@@ -132,7 +132,9 @@ def test_studies_of_one_name_are_told_apart_by_their_hash(run: Run, folder: Path
     assert (code, "WR-1924" in err, old[7:19] in err, other.id[7:19] in err) == (1, True, True, True)
     code, out, _ = run("withdraw", other.id[7:15], "--by", "Dr. Asks", "--why", "a slip")
     assert (code, other.id in out) == (0, True)
-    assert "small-chest" in run("studies")[1]
+    assert "WITHDRAWN by Dr. Asks, " in run("studies")[1]
+    assert "(a slip)" in run("studies")[1]
+    assert answer(run, "watch")["events"][0]["words"] == "small-chest, by Dr. Asks"
     assert [row["withdrawn"] for row in answer(run, "studies")] == [False, True]
     assert run("start", other.id, "--by", "Dr. Starts")[0] == 1
     assert answer(run, "start", "small-chest", "--by", "Dr. Starts")["run"]  # of those, one was not withdrawn
