@@ -28,7 +28,7 @@ from wardround.common.wire.federation import RENEW
 from wardround.common.wire.kinds import KINDS
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from wardround.common.ids import SiteId
     from wardround.common.secagg.encoding import Encoding
@@ -204,7 +204,9 @@ class _Messages:
     layout: Layout
     site: SiteId
 
-    def reply(self, kind: str, when: str, vector: str | None = None, size: int = 0) -> Leaving:
+    def reply(
+        self, kind: str, when: str, vector: str | None = None, size: int = 0, *, without: Collection[str] = ()
+    ) -> Leaving:
         """A reply with the fields of its class.
 
         Args:
@@ -212,9 +214,10 @@ class _Messages:
             when: It leaves.
             vector: In words.
             size: Of the vector, bytes.
+            without: Fields that are empty in this study.
         """
         known = KINDS[kind]
-        fields = tuple(FIELD_WORDS[name] for name in known.reply.model_fields)
+        fields = tuple(FIELD_WORDS[name] for name in known.reply.model_fields if name not in without)
         size += reply_size(known.reply, site=self.site, rounds=self.study.training.rounds)
         return Leaving(kind, when, fields, vector, size, known.carries is not None)
 
@@ -250,8 +253,10 @@ def _open(messages: _Messages) -> Iterator[Leaving]:
 def _noisy(messages: _Messages) -> Iterator[Leaving]:
     numbers = messages.layout.size
     update = f"the change of all {numbers:,} numbers of the model, with noise, readable by the coordinator"
+    promise = messages.study.privacy
+    unpaid = ("validation",) if promise is None or promise.validation is None else ()
     yield messages.reply(noisy.PREPARE, "start")
-    yield messages.reply(noisy.TRAIN, "round", update, numbers * FLOAT32_BYTES)
+    yield messages.reply(noisy.TRAIN, "round", update, numbers * FLOAT32_BYTES, without=unpaid)
     yield messages.reply(noisy.SETTLE, "end")
 
 
@@ -261,12 +266,20 @@ def _private(messages: _Messages) -> Iterator[Leaving]:
     yield messages.protocol(private.JOIN, "start", 2 + HASH, "a checksum of all hospitals' keys")
     encoding = training_encoding(study, messages.layout)
     noise = " with noise," if study.distributed or study.privacy is not None else ""
-    yield from _summed(messages, "round", encoding, f"{encoding.size:,} numbers:{noise} masked")
+    yield from _summed(messages, "round", encoding, f"{_numbers(study, encoding)}:{noise} masked")
     if study.validates:
         encoding = validation_encoding(study)
         words = f"{encoding.size:,} numbers: the last model's mean loss on validation patients, masked"
         yield from _summed(messages, "end", encoding, words)
     yield messages.protocol(private.FINISHED, "end", 0)
+
+
+def _numbers(study: Study, encoding: Encoding) -> str:
+    """How many numbers a round's update has, and what those are that the model does not train."""
+    update = encoding.tensors[0][0] if study.distributed else encoding.parameters
+    losses = encoding.scalars or encoding.parameters > update
+    beside = "its weight and mean losses" if losses else "its weight"
+    return f"{encoding.size:,} numbers, {update:,} of the update and {encoding.size - update:,} of {beside}"
 
 
 def _summed(messages: _Messages, when: str, encoding: Encoding, words: str) -> Iterator[Leaving]:
