@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from wardround.common.ids import SiteId
     from wardround.server.gateway.callers import Callers
     from wardround.server.gateway.quotas import Quotas
-    from wardround.server.gateway.turnstile import Turnstile
+    from wardround.server.gateway.turnstile import Pass, Turnstile
 
     Metadata = Mapping[str, str | bytes]
     MemberWork = Callable[[Member, bytes, Metadata], Awaitable[bytes]]
@@ -123,11 +123,13 @@ class Guard:
         async def call(context: grpc.aio.ServicerContext) -> None:
             caller = await self._member(context)
             with self._quotas.use(caller.name):
-                around: AbstractAsyncContextManager[None] = (
+                around: AbstractAsyncContextManager[Pass | None] = (
                     nullcontext() if large is None else large.through(caller.name)
                 )
-                async with _in_time(around, self._deadline):
+                async with _in_time(around, self._deadline) as inside:
                     body = await self._body(context, caller, most, caller.name if large is None else None)
+                    if large is not None and inside is not None:
+                        large.move(inside)
                     metadata = dict(context.invocation_metadata() or ())
                     async with asyncio.timeout(self._deadline):
                         answer = await work(caller, body, metadata)
@@ -243,7 +245,7 @@ class Guard:
 
 
 @asynccontextmanager
-async def _in_time(around: AbstractAsyncContextManager[None], seconds: float) -> AsyncIterator[None]:
+async def _in_time(around: AbstractAsyncContextManager[R], seconds: float) -> AsyncIterator[R]:
     """Enter within so many seconds.
 
     Raises:
@@ -251,8 +253,8 @@ async def _in_time(around: AbstractAsyncContextManager[None], seconds: float) ->
     """
     async with AsyncExitStack() as stack:
         async with asyncio.timeout(seconds):
-            await stack.enter_async_context(around)
-        yield
+            entered = await stack.enter_async_context(around)
+        yield entered
 
 
 async def _within(transfer: Coroutine[object, object, R], seconds: float) -> R:

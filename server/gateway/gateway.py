@@ -55,7 +55,7 @@ _MOST_CALLS: Final = 4096
 REQUESTS: Final = Limits(width=8, each=2, most=32, patience=0.5)
 """How many small requests are read at a time: a body is small only once it is there, all of it."""
 
-TRANSFERS: Final = Limits(width=5, each=4, most=64, patience=5.0)
+TRANSFERS: Final = Limits(width=5, each=2, most=64, patience=1.0)
 """How many objects of messages and replies are on their way at a time, Flower's pieces of at most 5 MiB."""
 
 

@@ -46,19 +46,18 @@ class Held:
         """Whether an object is missing in a push."""
         return session in self.expected and part in self.expected[session][1]
 
-    def stored(self, session: str, part: str) -> bool:
-        """An object of a push is there; whether the push has become whole by it."""
+    def stored(self, session: str, part: str) -> bool | None:
+        """An object of a push is there; as :meth:`whole`."""
         if session in self.expected:
             self.expected[session][1].discard(part)
         return self.whole(session)
 
-    def whole(self, session: str) -> bool:
-        """Whether a push has become whole; then it is closed."""
+    def whole(self, session: str) -> bool | None:
+        """Close a push that has become whole: whether the message that it answers was open; None: it is not whole."""
         if session not in self.expected or self.expected[session][1]:
-            return False
+            return None
         answered, _ = self.expected.pop(session)
-        self.open.pop(answered, None)
-        return True
+        return self.open.pop(answered, None) is not None
 
     def forget(self, part: str) -> None:
         """Give up the open messages that have an object, because their run is over."""

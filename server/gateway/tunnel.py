@@ -8,7 +8,6 @@ that replies answer messages which that node was given, and that objects belong 
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from datetime import datetime
 from typing import TYPE_CHECKING, Final
@@ -48,14 +47,15 @@ MOST_OBJECTS: Final = 65_536
 MOST_ANNOUNCED: Final = 4
 """Announcements of one site that may wait at a time; it has use for one."""
 
-COUNTING: Final = Limits(width=1, each=1, most=1, patience=math.inf)
+COUNTING: Final = Limits(width=1, each=1, most=1, patience=60.0)
 """One announcement's objects are counted at a time, beside the loop; sites take turns."""
 
-REPLIES: Final = Limits(width=4, each=2, most=4096, patience=5.0)
+REPLIES: Final = Limits(width=4, each=2, most=4096, patience=5.0, longest=30.0, slow=300.0)
 """How many replies lie at the SuperLink at a time, or are on their way to it."""
 
-FETCHED_SECONDS: Final = 60.0
-"""For how long a reply counts that is whole and was not fetched: its run works on another one, or has ended."""
+FETCHED_SECONDS: Final = 10.0
+"""For how long a reply counts that is whole and was not fetched: its run works on another one, or has ended. One to a
+message that is not open any more does not count at all: nobody will fetch it."""
 
 HELD_SECONDS: Final = 120.0
 """For how long the announcement of a reply is held back at most: the SuperLink takes its time stamp for 300 seconds."""
@@ -106,7 +106,9 @@ class Tunnel:
         except ValueError:
             raise WardroundError("WR-1902", f"The request of {name} is malformed.") from None
         if name == "PushMessages":
-            await self._entitled(name, caller, asked)
+            held = await self._entitled(name, caller, asked)
+            if asked.replies[0][2] not in held.open:
+                self._replies.slow(caller.site)
             await self._counted(caller.site, body)
             await self._announced(caller.site)
         try:
@@ -177,8 +179,11 @@ class Tunnel:
             if found is not None:
                 self.taken(caller.site)
             return held.offer(asked.held, answer, found)
-        if _note(name, asked, held, answer):
+        whole = _note(name, asked, held, answer)
+        if whole is not None:
             self._moved(caller.site, FETCHED_SECONDS)
+            if not whole:
+                self.taken(caller.site)
             self._whole(caller.site, asked.node)
         elif name == "PushObject":
             self._moved(caller.site)
@@ -216,8 +221,8 @@ class Tunnel:
         return answer
 
 
-def _note(name: str, asked: FleetCall, held: Held, answer: bytes) -> bool:
-    """Remember what an answer gives the node a right to; whether a reply has become whole."""
+def _note(name: str, asked: FleetCall, held: Held, answer: bytes) -> bool | None:
+    """Remember what an answer gives the node a right to; of a reply that became whole by it, as :meth:`Held.whole`."""
     if name == "ConfirmMessageReceived":
         held.open.pop(asked.object, None)
     elif name == "PushMessages":
@@ -227,7 +232,7 @@ def _note(name: str, asked: FleetCall, held: Held, answer: bytes) -> bool:
         return held.whole(session)
     elif name == "PushObject" and read_stored(answer):
         return held.stored(asked.session, asked.object)
-    return False
+    return None
 
 
 def _check_time(stamp: str | bytes | None) -> None:

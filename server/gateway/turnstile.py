@@ -1,13 +1,16 @@
 """Lets few through at a time, caller after caller, so that what they carry does not add up; nobody waits for the slow.
 
 Memory is bounded by who is inside. One who has not moved for a while is no longer counted, and another one may come in
-beside it: a hospital on a slow line, or one that means harm, holds up nobody. How many may be inside in that way has a
-bound too.
+beside it: a hospital on a slow line, or one that means harm, holds up nobody. Its caller is slow from then on for some
+time: it comes behind the others, with one at a time, and all who are slow have half of the places, so that those who
+come in again and again without moving leave the other half to the rest. How many may be inside in that way has a bound
+too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter, deque
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -23,13 +26,17 @@ class Pass:
 
     Attributes:
         caller: Whose it is.
-        moved: When it came in, or moved last; by the turnstile's clock.
+        entered: When it came in; by the turnstile's clock.
+        moved: When it came in, or moved last.
         patience: Seconds without a move after which it is not counted.
+        went: It has moved.
     """
 
     caller: str
+    entered: float
     moved: float
     patience: float
+    went: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +45,19 @@ class Limits:
 
     Attributes:
         width: How many at a time, those not counted that have not moved for a while.
-        each: How many of one caller.
+        each: How many of one caller; counted or not, twice as many.
         most: How many at all.
-        patience: Seconds without a move after which somebody is not counted.
+        patience: Seconds without a move after which somebody is not counted; of a slow caller a quarter.
+        longest: Seconds after which somebody is not counted whether it moves or not.
+        slow: For how many seconds a caller is slow after it had somebody inside that was not counted, or did not move.
     """
 
     width: int
     each: int
     most: int
     patience: float
+    longest: float = math.inf
+    slow: float = 10.0
 
 
 class Turnstile:
@@ -60,6 +71,7 @@ class Turnstile:
     def __init__(self, limits: Limits, clock: Callable[[], float]) -> None:
         self._limits, self._clock = limits, clock
         self._inside: set[Pass] = set()
+        self._slow: dict[str, float] = {}
         self._waiting: dict[str, deque[asyncio.Future[Pass]]] = {}
         self._look: asyncio.TimerHandle | None = None
 
@@ -73,7 +85,7 @@ class Turnstile:
         return sum(not turn.done() for turn in self._waiting.get(caller, ()))
 
     async def enter(self, caller: str) -> Pass:
-        """Wait for one's turn: first those of whom the fewest are inside; the calls of one in their order."""
+        """Wait for one's turn: first those of whom the fewest are counted; the calls of one in their order."""
         turn: asyncio.Future[Pass] = asyncio.get_running_loop().create_future()
         self._waiting.setdefault(caller, deque()).append(turn)
         self._admit()
@@ -86,32 +98,41 @@ class Turnstile:
 
     def let_in(self, caller: str) -> Pass:
         """Let somebody in without a turn."""
-        entered = Pass(caller, self._clock(), self._limits.patience)
+        now = self._clock()
+        entered = Pass(caller, now, now, self._limits.patience / 4 if self._is_slow(caller) else self._limits.patience)
         self._inside.add(entered)
         return entered
 
     def leave(self, left: Pass) -> None:
         """Let the next one in; again does nothing."""
+        if left in self._inside and not left.went:
+            self.slow(left.caller)
         self._inside.discard(left)
         self._admit()
 
+    def slow(self, caller: str) -> None:
+        """Take a caller for slow from now on."""
+        self._slow.pop(caller, None)
+        self._slow[caller] = self._clock() + self._limits.slow
+
     def move(self, moved: Pass, patience: float | None = None) -> None:
         """Something came of it: it is counted from now on, maybe for longer than others."""
-        moved.moved = self._clock()
+        moved.moved, moved.went = self._clock(), True
         if patience is not None:
             moved.patience = patience
 
     @asynccontextmanager
-    async def through(self, caller: str) -> AsyncIterator[None]:
-        """Be inside while the block lasts."""
+    async def through(self, caller: str) -> AsyncIterator[Pass]:
+        """Be inside while the block lasts; one that ends well has moved."""
         inside = await self.enter(caller)
         try:
-            yield
+            yield inside
+            self.move(inside)
         finally:
             self.leave(inside)
 
     def _admit(self) -> None:
-        while self._has_room() and (caller := self._next()):
+        while caller := self._next():
             queue = self._waiting.pop(caller)
             turn = queue.popleft()
             if queue:
@@ -125,13 +146,35 @@ class Turnstile:
         self._look = None
         self._admit()
 
-    def _has_room(self) -> bool:
-        now = self._clock()
-        counted = sum(now - each.moved < each.patience for each in self._inside)
-        return len(self._inside) < self._limits.most and counted < self._limits.width
-
     def _next(self) -> str | None:
-        """Whoever has the fewest inside; of those who waits longest."""
+        """Whoever waits and has room: first those who are not slow, then by how few are counted, then by the queue."""
+        counted = Counter(each.caller for each in self._counted())
+        if len(self._inside) >= self._limits.most or counted.total() >= self._limits.width:
+            return None
         held = Counter(each.caller for each in self._inside)
-        free = [caller for caller in self._waiting if held[caller] < self._limits.each]
-        return min(free, key=lambda caller: held[caller], default=None)
+        slow = {caller for caller in {*counted, *self._waiting} if self._is_slow(caller)}
+        half = sum(counted[caller] for caller in slow) < max(1, self._limits.width // 2)
+        free = [
+            caller
+            for caller in self._waiting
+            if held[caller] < 2 * self._limits.each
+            and ((half and not counted[caller]) if caller in slow else counted[caller] < self._limits.each)
+        ]
+        return min(free, key=lambda caller: (caller in slow, counted[caller]), default=None)
+
+    def _counted(self) -> list[Pass]:
+        """Those inside who move; callers of the others are slow."""
+        now, counted = self._clock(), []
+        for each in self._inside:
+            if now - each.moved < each.patience and now - each.entered < self._limits.longest:
+                counted.append(each)
+            else:
+                self.slow(each.caller)
+        return counted
+
+    def _is_slow(self, caller: str) -> bool:
+        until = self._slow.get(caller)
+        if until is None or self._clock() < until:
+            return until is not None
+        del self._slow[caller]
+        return False

@@ -101,5 +101,36 @@ def test_sites_that_announce_and_send_nothing_hold_up_nobody(stand: Federated, m
     grid.finish(completed=True)
 
 
+def test_replies_that_nobody_waits_for_hold_up_nobody(stand: Federated, monkeypatch: pytest.MonkeyPatch) -> None:
+    grid, names, answers = asked(stand)
+    monkeypatch.setattr(tunnel, "FETCHED_SECONDS", 3600.0)
+    monkeypatch.setattr(stand.gateway._tunnel._replies, "_limits", Limits(width=2, each=2, most=99, patience=60.0))
+    with ThreadPoolExecutor(len(SITES)) as pool:
+        for (link, answer), name in zip(answers[:3], names[:3], strict=True):
+            kept = dict(link._held)
+            pool.submit(link.send, answer).result(60)
+            waiting = {name}
+            while waiting:
+                waiting -= {reply.metadata.reply_to_message_id for reply in grid.pull_messages(waiting)}
+            link._held.update(kept)
+            again = Message(RecordDict({"a": ConfigRecord({"f": os.urandom(4096)})}), reply_to=answer_to(link, name))
+            pool.submit(link._pushed, again, kept[name]).result(60)  # the question is not open any more
+        link, answer = answers[3]
+        assert pool.submit(link.send, answer).result(60) > 4096
+        link, answer = answers[4]
+        assert pool.submit(link.send, answer).result(60) > 4096
+        # The control: these two are waited for, and hold both places.
+        assert stand.gateway._tunnel._replies.inside == 2
+    waiting = set(names[3:])
+    while waiting:
+        waiting -= {reply.metadata.reply_to_message_id for reply in grid.pull_messages(waiting)}
+    grid.finish(completed=True)
+
+
+def answer_to(link: Link, name: str) -> Message:
+    """The message that a link holds."""
+    return link._held[name].shell
+
+
 def _breaks_off(*_arguments: object) -> int:
     raise ConnectionError

@@ -30,6 +30,12 @@ def entering(turnstile: Turnstile, *callers: str) -> list[asyncio.Task[Pass]]:
     return [asyncio.ensure_future(turnstile.enter(caller)) for caller in callers]
 
 
+def go(turnstile: Turnstile, task: asyncio.Task[Pass]) -> None:
+    """It moves, and leaves."""
+    turnstile.move(task.result())
+    turnstile.leave(task.result())
+
+
 def inside(tasks: list[asyncio.Task[Pass]]) -> str:
     return "".join("i" if task.done() else "-" for task in tasks)
 
@@ -41,13 +47,13 @@ def test_callers_take_turns_and_a_flood_of_one_waits_behind_the_others() -> None
         quiet = entering(turnstile, "north", "south")
         await settled()
         assert (inside(loud), inside(quiet)) == ("ii" + 18 * "-", "--")
-        turnstile.leave(loud[0].result())
+        go(turnstile, loud[0])
         await settled()
         assert (inside(loud), inside(quiet)) == ("ii" + 18 * "-", "i-")  # the flood has one inside, north had none
-        turnstile.leave(loud[1].result())
+        go(turnstile, loud[1])
         await settled()
         assert (inside(loud), inside(quiet)) == ("iii" + 17 * "-", "i-")
-        turnstile.leave(loud[2].result())
+        go(turnstile, loud[2])
         turnstile.leave(loud[2].result())  # again: no room comes of it
         await settled()
         assert (inside(loud), inside(quiet)) == ("iii" + 17 * "-", "ii")
@@ -63,7 +69,7 @@ def test_a_caller_has_no_more_inside_than_its_share() -> None:
         loud, quiet = entering(turnstile, *["loud"] * 4), entering(turnstile, "north")
         await settled()
         assert (inside(loud), inside(quiet)) == ("ii--", "i")
-        turnstile.leave(loud[0].result())
+        go(turnstile, loud[0])
         await settled()
         assert inside(loud) == "iii-"
         loud[3].cancel()
@@ -110,3 +116,69 @@ def test_who_gives_up_takes_nobodys_place() -> None:
         assert turnstile.inside == 0
 
     asyncio.run(scene())
+
+
+def test_those_who_come_again_and_again_without_moving_leave_places_to_the_others() -> None:
+    async def scene(width: int, *, moving: bool) -> str:
+        clock = Clock()
+        turnstile = Turnstile(Limits(width=width, each=2, most=99, patience=1.0), clock)
+        for _ in range(3):  # each time for less than the patience
+            loud = entering(turnstile, *["a", "b", "c"] * 2)
+            await settled()
+            clock.now += 0.2
+            for task in loud:
+                if task.done() and moving:
+                    turnstile.move(task.result())
+                if task.done():
+                    turnstile.leave(task.result())
+                else:
+                    task.cancel()
+            await settled()
+        loud = entering(turnstile, *["a", "b", "c"] * 2)
+        quiet = entering(turnstile, "north")
+        await settled()
+        said = inside(loud) + " " + inside(quiet)
+        for task in loud:
+            task.cancel()
+        return said
+
+    assert asyncio.run(scene(5, moving=False)) == "ii---- i"
+    assert asyncio.run(scene(5, moving=True)) == "iiiii- -"  # the control: those who move have all places
+
+
+def test_a_slow_caller_is_one_of_the_others_again_after_a_while() -> None:
+    async def scene() -> None:
+        clock = Clock()
+        turnstile = Turnstile(Limits(width=4, each=2, most=99, patience=1.0, slow=10.0), clock)
+        turnstile.slow("north")
+        first = entering(turnstile, "north", "north")
+        await settled()
+        assert inside(first) == "i-"
+        turnstile.move(first[0].result())
+        turnstile.leave(first[0].result())
+        clock.now += 11.0
+        again = entering(turnstile, "north")
+        await settled()
+        assert inside([first[1], again[0]]) == "ii"
+
+    asyncio.run(scene())
+
+
+def test_one_that_moves_all_the_time_is_counted_for_so_long_and_no_longer() -> None:
+    async def scene(longest: float) -> str:
+        clock = Clock()
+        turnstile = Turnstile(Limits(width=1, each=1, most=9, patience=1.0, longest=longest), clock)
+        drip, north = entering(turnstile, "drip", "north")
+        for _ in range(8):
+            await settled()
+            clock.now += 0.5
+            turnstile.move(drip.result())
+        other = entering(turnstile, "south")[0]
+        await settled()
+        said = inside([drip, north])
+        other.cancel()
+        north.cancel()
+        return said
+
+    assert asyncio.run(scene(3.0)) == "ii"
+    assert asyncio.run(scene(9.0)) == "i-"
