@@ -2,7 +2,8 @@
 
 Flower 1.41 can ask nobody for a name there without its commercial part. So what it serves is wrapped: a request has to
 show a word that the coordinator's process made for this start. Without it there is the health check, and the Runtime
-API, whose calls show a token of their own.
+API, whose calls show a token of their own. Behind the door a body is read whole before anybody looks at the token, so
+one without a token, or larger than any call has, is refused here.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import hmac
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 
     import httpx
     from flwr.supercore.protobuf.client import ProtobufCall, ProtobufRequestContext
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 HEADER: Final = "wardround-door"
 HEALTH: Final = "/health"
 RUNTIME: Final = "/v1/runtime/"
+TOKENS: Final = (b"flwr-task-token", b"flwr-superexec-signature")
+"""One of them comes with every call of the Runtime API."""
+
+LARGEST: Final = 32 << 20
+"""Bytes of a body; parts of messages have at most 5 MiB."""
 
 
 def word_of(secret: bytes) -> str:
@@ -43,19 +49,44 @@ class Door:
         self._inside, self._word = inside, word.encode()
 
     async def __call__(self, scope: Event, receive: Receive, send: Send) -> None:
-        """Pass on what may pass; all else is answered with 401."""
-        if scope["type"] == "lifespan" or self._may_pass(scope):
+        """Pass on what may pass; all else is answered with 401, or 413 where the body is too large."""
+        if scope["type"] == "lifespan":
             await self._inside(scope, receive, send)
         elif scope["type"] == "http":
-            await send({"type": "http.response.start", "status": 401, "headers": []})
-            await send({"type": "http.response.body", "body": b""})
+            headers = dict(scope["headers"])
+            if not self._may_pass(scope["path"], headers):
+                await _refuse(send, 401)
+            elif not _fits(headers.get(b"content-length", b"0")):
+                await _refuse(send, 413)
+            else:
+                await self._inside(scope, _bounded(receive), send)
 
-    def _may_pass(self, scope: Event) -> bool:
-        if scope["type"] != "http":
-            return False
-        shown = dict(scope["headers"]).get(HEADER.encode(), b"")
-        path = scope["path"]
-        return path == HEALTH or path.startswith(RUNTIME) or hmac.compare_digest(shown, self._word)
+    def _may_pass(self, path: str, headers: Mapping[bytes, bytes]) -> bool:
+        if path == HEALTH or hmac.compare_digest(headers.get(HEADER.encode(), b""), self._word):
+            return True
+        return path.startswith(RUNTIME) and any(headers.get(name) for name in TOKENS)
+
+
+def _fits(told: bytes) -> bool:
+    return told.isdigit() and len(told) <= len(str(LARGEST)) and int(told) <= LARGEST
+
+
+def _bounded(receive: Receive) -> Receive:
+    """Hang up where more of a body comes than fits; its length need not have been told."""
+    left = LARGEST
+
+    async def bounded() -> Event:
+        nonlocal left
+        event = await receive()
+        left -= len(event.get("body", b""))
+        return event if left >= 0 else {"type": "http.disconnect"}
+
+    return bounded
+
+
+async def _refuse(send: Send, status: int) -> None:
+    await send({"type": "http.response.start", "status": status, "headers": [(b"connection", b"close")]})
+    await send({"type": "http.response.body", "body": b""})
 
 
 class Knock:
