@@ -112,11 +112,11 @@ def test_tasks_are_for_those_who_know_the_secret(superlink: SuperLink) -> None:
     assert superlink.acquire() is not None
 
 
-def status(superlink: SuperLink, method: str, path: str, word: str | None = None, token: str = "") -> int:
+def status(superlink: SuperLink, method: str, path: str, word: str | None = None, shown: str = "") -> int:
     """What the SuperLink's port says to an account of this machine."""
     trust = ssl.create_default_context(cadata=superlink.root.decode())
     with closing(http.client.HTTPSConnection(superlink.address, context=trust, timeout=20)) as connection:
-        headers = {"content-type": "application/protobuf", "flwr-task-token": token}
+        headers = {"content-type": "application/protobuf", "flwr-task-token": shown}
         headers |= {} if word is None else {HEADER: word}
         connection.request(method, path, b"" if method == "POST" else None, headers)
         return connection.getresponse().status
@@ -137,7 +137,7 @@ def test_control_is_for_those_who_know_the_secret(superlink: SuperLink) -> None:
         assert status(superlink, method, path, word_of(secret)) != 401, path  # the control
     assert status(superlink, "POST", "/v1/fleet/register-node") == 401
     assert status(superlink, "POST", "/v1/runtime/../control/list-runs") == 401
-    assert status(superlink, "POST", "/v1/runtime/../control/list-runs", token="x") == 404
+    assert status(superlink, "POST", "/v1/runtime/../control/list-runs", shown="x") == 404
     assert status(superlink, "GET", "/health") == 200
     stranger = Control(superlink.address, superlink.root, b"x" * 32)
     with pytest.raises(Exception, match="401"):
@@ -151,7 +151,7 @@ def test_calls_of_a_run_show_its_token(superlink: SuperLink) -> None:
     """What is open without the word of the door asks for a token of its own."""
     for path in ("push-messages", "pull-messages", "push-object", "pull-object", "get-nodes", "acquire-task"):
         assert status(superlink, "POST", f"/v1/runtime/{path}") == 401, path
-        assert status(superlink, "POST", f"/v1/runtime/{path}", token="x") in {401, 403}, path
+        assert status(superlink, "POST", f"/v1/runtime/{path}", shown="x") in {401, 403}, path
 
 
 def test_how_long_a_part_of_a_reply_may_take_is_read_anew_for_each(monkeypatch: pytest.MonkeyPatch) -> None:
