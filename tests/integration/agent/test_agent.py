@@ -34,6 +34,7 @@ from wardround.client.egress import read_egress
 from wardround.client.hospital import Hospital
 from wardround.client.membership import site_credentials, store_certificate
 from wardround.common.crypto import certificates
+from wardround.common.rounds.work import own_total, samples_in
 from wardround.common.wire.messages import Describe, Train
 from wardround.common.wire.noisy import Prepare, TrainNoisy
 from wardround.common.wire.records import pack, pack_vector
@@ -55,6 +56,8 @@ if TYPE_CHECKING:
     from wardround.common.wire.base import WireMessage
 
 DAY = 86_400
+LONG = 2_000
+"""Images of a round that lasts long enough for an agent to be ended in it."""
 
 
 @dataclass
@@ -68,9 +71,13 @@ class Scene:
     def node(self) -> int:
         return self.stand.gateway.nodes()[self.home.site]
 
-    def train(self, run: str, samples: int = 8, number: int = 1) -> Train:
-        fields = {"study": self.study.id, "run": run, "seed": 0, "layout": self.layout.hash}
-        return Train(**fields, round=number, rounds=3, start=0, samples=samples)
+    def train(self, run: str) -> Train:
+        """Round 1, with the work of the study."""
+        fields = {"study": self.study.id, "run": run, "seed": 0}
+        images = Hospital(self.home, {}).describe(Describe(**fields)).samples
+        rounds = self.study.training.rounds
+        samples = samples_in(own_total(self.study, images), rounds, 1)
+        return Train(**fields, layout=self.layout.hash, round=1, rounds=rounds, start=0, samples=samples)
 
     @cached_property
     def layout(self) -> Layout:
@@ -103,7 +110,7 @@ def doctor(home: Home, *more: str) -> tuple[int, dict[str, dict[str, Any]]]:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     folder = tmp_path_factory.mktemp("agent")
-    scenario = chest_scenario(training={"epochs": 3_000})  # a round is as long as a test asks for
+    scenario = chest_scenario(training={"epochs": 550})  # a round is long enough to be ended in it
     noisy = chest_scenario(
         name="noisy",
         training={"optimizer": "sgd", "momentum": 0.0, "augmentation": []},
@@ -124,14 +131,16 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
 def test_an_agent_killed_while_it_trains_is_given_the_message_again(scene: Scene) -> None:
     with agents([scene.home]) as running:
         grid = scene.stand.grid()
-        sent = scene.send(grid, "train", scene.train("killed", samples=2_000), model=True)
+        question = scene.train("killed")
+        assert question.samples >= LONG
+        sent = scene.send(grid, "train", question, model=True)
         until(scene.home, lambda status: (status.state, status.what, status.run) == ("working", "train", "killed"))
         running.processes["north"].kill()
         running.processes["north"].wait()
         assert doctor(scene.home, "--offline")[1]["agent"]["code"] == "WR-1901"
         running.start(scene.home)
         reply = reply_to(grid, sent)
-        assert reply.content["message"]["samples"] == 2_000
+        assert reply.content["message"]["samples"] == question.samples
         grid.finish(completed=True)
 
 
@@ -139,7 +148,9 @@ def test_an_agent_that_is_told_to_stop_answers_nothing_it_has_not_done(scene: Sc
     before = len(read_egress(scene.home.path))
     with agents([scene.home]) as running:
         grid = scene.stand.grid()
-        sent = scene.send(grid, "train", scene.train("stopped", samples=2_000), model=True)
+        question = scene.train("stopped")
+        assert question.samples >= LONG
+        sent = scene.send(grid, "train", question, model=True)
         until(scene.home, lambda status: (status.state, status.run) == ("working", "stopped"))
         running.processes["north"].terminate()
         assert running.processes["north"].wait(60) == 0
@@ -147,7 +158,7 @@ def test_an_agent_that_is_told_to_stop_answers_nothing_it_has_not_done(scene: Sc
         until_reported(scene, ("refusing", "WR-1939"))
         assert {line.refused for line in read_egress(scene.home.path)[before:]} == {None}
         running.start(scene.home)
-        assert reply_to(grid, sent).content["message"]["samples"] == 2_000
+        assert reply_to(grid, sent).content["message"]["samples"] == question.samples
         grid.finish(completed=True)
 
 
