@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -178,7 +179,7 @@ def test_no_identifier_leaves_when_something_goes_wrong(scene: Scene) -> None:
         grid = scene.stand.grid()
         for damage in (_missing_table, _damaged_images, _wrong_labels, _folder_in_the_way):
             with damage(site, north):
-                os.kill(_worker_of(running.processes["north"].pid), signal.SIGSEGV)  # memory, images in it, is lost
+                _crash(_worker_of(running.processes["north"].pid))  # memory, images in it, is lost
                 said.append(scene.describe(grid, f"run-{damage.__name__.strip('_')}"))
         grid.finish(completed=True)
     assert [str(reason)[:7] for reason in said] == ["WR-1103", "WR-1107", "WR-1110", "WR-1925"], said
@@ -231,6 +232,16 @@ def _folder_in_the_way(_site: Path, home: Home) -> Iterator[None]:
     for path, content in zip(approvals, contents, strict=True):
         path.rmdir()
         path.write_bytes(content)
+
+
+def _crash(process: int) -> None:
+    """End a process by SIGSEGV; it is dead on return, so that nobody gives it another message."""
+    os.kill(process, signal.SIGSEGV)
+    end = time.monotonic() + 60
+    with suppress(FileNotFoundError):
+        while Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z":
+            assert time.monotonic() < end, "the process does not end"
+            time.sleep(0.01)
 
 
 def _worker_of(agent: int) -> int:

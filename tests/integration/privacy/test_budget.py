@@ -239,7 +239,7 @@ def test_a_run_without_secure_sum_is_left_in_the_same_way(tmp_path: Path) -> Non
     assert json.loads(left.stdout) == {"run": "other", "erased": False, "settled": ["other"]}
     assert home.ledger.state().runs[StudyRunId("other")].settled
     again = runner.invoke(app, ["hospital", "leave", "other", *place])
-    assert again.exception.code == "WR-1706"  # type: ignore[union-attr]
+    assert again.exception.code == "WR-1941"  # type: ignore[union-attr]
 
 
 def test_an_interrupted_run_goes_on_with_the_coordinator_s_optimizer_and_pays_nothing_twice(tmp_path: Path) -> None:
