@@ -64,11 +64,18 @@ def alike_in_all_places(model: nn.Module, images: Tensor, targets: Tensor, loss:
         rights = targets.repeat(units, *[1] * (targets.ndim - 1))
         batch = batch.contiguous(memory_format=_format_of(images))
         with recorder.recording(units):
-            outputs = drawn(batch)
-            torch.autograd.backward(loss_of_units(loss, outputs, rights, units))
+            outputs = _trial(drawn, batch, rights, loss, units)
         if not recorder.alike():
             return False
-    return _loss_alike(loss, outputs.detach(), rights, units, generator)
+    return _loss_alike(loss, outputs, rights, units, generator)
+
+
+def _trial(model: nn.Module, batch: Tensor, targets: Tensor, loss: Loss, units: int) -> Tensor:
+    """Forward and backward pass; outputs without their graph, which would hold the layers' inputs in the next trial."""
+    outputs = model(batch)
+    torch.autograd.backward(loss_of_units(loss, outputs, targets, units))
+    found: Tensor = outputs.detach()
+    return found
 
 
 def _loss_alike(loss: Loss, outputs: Tensor, targets: Tensor, units: int, generator: torch.Generator) -> bool:
