@@ -97,7 +97,7 @@ class SiteChecks:
         uses of a roster: a site outside the cohort has no key in it, gets no share, has no mask, and is in no sum, and
         n, k and t are the cohort's. Sites that have accepted different rosters agree on each of these entries, or part
         before the first key is made, and again at every later message: the hash is in H(C), which every advert signs.
-        A coordinator that swaps a member's key has to get a roster with it accepted by people, and then this session
+        A coordinator that swaps a member's key has to get a roster with it accepted by people, and then the session
         ends; a member that it invents has to be in that roster and in the approved study as well.
         """
         if (context.consortium, context.members) != (roster.consortium, roster.entries_hash(context.cohort)):
