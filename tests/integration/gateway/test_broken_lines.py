@@ -56,8 +56,9 @@ class Scene:
         return found
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def scene(stand: Federated) -> Iterator[Scene]:
+    """A run of its own for each test: what others left unanswered is of a run that is over."""
     grid = stand.grid(patience=0.2)
     north, south = stand.join("north"), stand.join("south")
     for home in (north, south):
@@ -257,19 +258,20 @@ def test_a_large_object_goes_there_and_back(scene: Scene) -> None:
 def test_what_a_run_left_behind_is_dropped_when_it_is_over(scene: Scene) -> None:
     stand = scene.stand
     before, grid = stand.replies.grid, stand.grid(patience=0.2)
-    other = Scene(stand, grid, scene.north, scene.south)
-    _, link = stand.link(scene.north)
-    other.ask("north")
+    home = stand.join("west")
+    _, link = stand.link(home)
+    other = Scene(stand, grid, home, scene.south)
+    other.ask("west")
     message = received(link)
-    other.ask("north")
+    other.ask("west")
     grid.finish(completed=False, words="stopped")
     with pytest.raises(WardroundError, match="WR-1923"):
         link.send(answer(message))
     assert link.receive() is None
-    _, restarted = stand.link(scene.north)
+    _, restarted = stand.link(home)
     assert restarted.receive() is None
     stand.replies.grid = before
-    name = scene.ask("north")
+    name = scene.ask("west")
     restarted.send(answer(received(restarted)))
     assert [each.has_error() for each in scene.answers(name)] == [False]
 
