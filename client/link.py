@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 from flwr.app import Message, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
+from flwr.app.message.arraychunk import ArrayChunk
 from flwr.common.serde import message_to_proto
 from flwr.common.serde_utils import metadata_from_proto
 from flwr.proto.fleet_pb2 import DeactivateNodeRequest, PullMessagesRequest, PushMessagesRequest
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
 
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
     from flwr.proto.message_pb2 import ObjectTree
+    from flwr.supercore.inflatable.inflatable_object import InflatableObject
     from google.protobuf.message import Message as Proto
 
     from wardround.client.federation import Connection
@@ -235,19 +237,19 @@ class Link:
             shell = message_to_proto(remove_content_from_message(reply))
             request = PushMessagesRequest(node=self._node, messages_list=[shell], message_object_trees=[tree])
             answer = self._call("PushMessages", request, seconds=_TRANSFER_SECONDS)  # it may have to wait for its turn
-            missing, sent = list(answer.objects_to_push), 0
-            for begin in range(0, len(missing), _PARALLEL):  # so many serialised objects lie in memory at a time
-                contents = {part: objects[part].deflate() for part in missing[begin : begin + _PARALLEL]}
-                sent += sum(self._each(partial(self._push, held, answer.session_id, contents), contents))
-            return sent
+            # those above others are serialised here, where the ids below them are known, and not hashed once more
+            contents = {part: _content(objects[part]) for part in answer.objects_to_push}
+        return sum(self._each(partial(self._push, held, answer.session_id, contents), contents))
 
-    def _push(self, held: _Held, session: str, contents: Mapping[str, bytes], part: str) -> int:
+    def _push(self, held: _Held, session: str, contents: Mapping[str, bytes | ArrayChunk], part: str) -> int:
+        found = contents[part]
+        content = found.deflate() if isinstance(found, ArrayChunk) else found
         request = PushObjectRequest(
-            node=self._node, run_id=held.run, object_id=part, object_content=contents[part], session_id=session
+            node=self._node, run_id=held.run, object_id=part, object_content=content, session_id=session
         )
         if not self._call("PushObject", request, seconds=_TRANSFER_SECONDS).stored:
             raise WardroundError("WR-1901", "The coordinator waited too long for a part of the reply.")
-        return len(contents[part])
+        return len(content)
 
     def _confirm(self, name: str) -> None:
         held = self._held[name]
@@ -274,6 +276,11 @@ class Link:
                 )
                 self._signed = (time.monotonic(), headers)
             return self._signed[1]
+
+
+def _content(part: InflatableObject) -> bytes | ArrayChunk:
+    """What is sent; a piece of a vector is serialised on its way, so few of them lie in memory twice."""
+    return part if isinstance(part, ArrayChunk) else bytes(part.deflate())
 
 
 def _inflated(name: str, contents: Mapping[str, bytes]) -> Message | None:

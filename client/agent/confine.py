@@ -10,9 +10,6 @@ from typing import Final
 
 _PR_SET_PDEATHSIG: Final = 1  # <linux/prctl.h>
 _PR_SET_DUMPABLE: Final = 4
-_M_ARENA_MAX: Final = -8  # <malloc.h>
-_M_TRIM_THRESHOLD: Final = -1
-_M_MMAP_THRESHOLD: Final = -3
 
 
 def leave_no_dump() -> None:
@@ -25,14 +22,6 @@ def leave_no_dump() -> None:
 def die_with_parent() -> None:
     """The kernel ends this process with the one that started it (Linux)."""
     _prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-
-
-def give_memory_back() -> None:
-    """Let the C library return what messages needed to the system as soon as they are gone (GNU/Linux)."""
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        for option, value in ((_M_ARENA_MAX, 2), (_M_TRIM_THRESHOLD, 1 << 17), (_M_MMAP_THRESHOLD, 1 << 20)):
-            mallopt(option, value)
 
 
 def _prctl(option: int, value: int) -> None:

@@ -14,7 +14,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Final
 
-from wardround.client.agent.confine import give_memory_back, leave_no_dump
+from wardround.client.agent.confine import leave_no_dump
 from wardround.client.agent.session import Session
 from wardround.client.agent.status import StatusFile, only_one
 from wardround.client.agent.warm import WORKER, Worker, WorkerEndedError
@@ -23,6 +23,7 @@ from wardround.client.fault import write_fault
 from wardround.client.home import Home
 from wardround.client.membership import read_membership
 from wardround.common.errors import WardroundError
+from wardround.common.memory import bound_free_memory
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,7 +53,7 @@ def serve(path: Path, worker: Sequence[str] = WORKER) -> None:
         WardroundError: WR-1916, it runs already; WR-1305 or WR-1914, the home folder is not that of a member.
     """
     leave_no_dump()
-    give_memory_back()
+    bound_free_memory()
     home = Home(path)
     read_membership(path)
     with only_one(path):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from flwr.app import Context, Error, Message, Metadata, RecordDict
 from flwr.app.message import make_message, remove_content_from_message
+from flwr.app.message.arraychunk import ArrayChunk
 from flwr.common.constant import ErrorCode
 from flwr.common.serde import context_from_proto, message_to_proto, run_from_proto
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest, PushObjectRequest
@@ -197,7 +198,9 @@ class RuntimeGrid(Grid):
                 message_object_trees=[get_object_tree(message) for message in pushed],
             )
             answer = self._client.PushMessages(request)
-            self._push_all({name: objects[name] for name in answer.objects_to_push}, answer.session_id)
+            # those above others are serialised here, where the ids below them are known, and not hashed once more
+            contents = {name: _content(objects[name]) for name in answer.objects_to_push}
+        self._push_all(contents, answer.session_id)
         for message, taken in zip(pushed, answer.message_ids, strict=True):
             self._asked[message.metadata.message_id] = message.metadata
             self._sizes[message.metadata.message_id] = array_bytes(message)
@@ -317,10 +320,11 @@ class RuntimeGrid(Grid):
     def _pull(self, name: str) -> PullObjectResponse:
         return self._client.PullObject(PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=name))
 
-    def _push_all(self, objects: Mapping[str, InflatableObject], session: str) -> None:
-        list(self._pool.map(lambda name: self._push(name, objects[name].deflate(), session), objects))
+    def _push_all(self, contents: Mapping[str, bytes | ArrayChunk], session: str) -> None:
+        list(self._pool.map(lambda name: self._push(name, contents[name], session), contents))
 
-    def _push(self, name: str, content: bytes, session: str) -> None:
+    def _push(self, name: str, found: bytes | ArrayChunk, session: str) -> None:
+        content = found.deflate() if isinstance(found, ArrayChunk) else found
         request = PushObjectRequest(
             node=self._node, run_id=self._run.run_id, object_id=name, object_content=content, session_id=session
         )
@@ -333,3 +337,8 @@ class RuntimeGrid(Grid):
                 self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
             except Exception:  # the run's next call fails for the same reason, in its own thread
                 log.warning("a heartbeat of the run failed", exc_info=not self._over.is_set())
+
+
+def _content(part: InflatableObject) -> bytes | ArrayChunk:
+    """What is pushed; a piece of a vector is serialised on its way, so few of them lie in memory twice."""
+    return part if isinstance(part, ArrayChunk) else bytes(part.deflate())

@@ -275,6 +275,7 @@ class Gateway:
             ("grpc.max_concurrent_streams", 2 * self._settings.streams),
             ("grpc.http2.bdp_probe", 0),  # it would widen what is held of bodies that nobody reads yet
             ("grpc.so_reuseport", 0),
+            ("grpc.experimental.tcp_max_read_buffer_size", 128 << 10),  # a connection keeps it, 4 MB without a bound
             ("grpc.server_handshake_timeout_ms", 20_000),
             ("grpc.max_connection_idle_ms", 600_000),
             ("grpc.keepalive_time_ms", 20_000),
