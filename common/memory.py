@@ -14,6 +14,13 @@ _OPTIONS: Final = ((-8, 2), (-1, 1 << 25), (-3, 1 << 24))
 """M_ARENA_MAX, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD of mallopt(3): larger blocks are mapped, more is trimmed."""
 
 
+def give_free_memory_back() -> None:
+    """Give all that is free back now, where the C library can: for a process that will be idle."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
+
+
 def bound_free_memory() -> bool:
     """Set the C library so; whether it can be set (GNU/Linux)."""
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
