@@ -24,19 +24,19 @@ def _run(rounds: list[float], **fields: Any) -> dict[str, Any]:
     return {"round_seconds": rounds} | usual | fields
 
 
-def test_rows_are_medians_without_the_first_round() -> None:
+def test_rows_are_of_steady_rounds_the_median_over_starts() -> None:
     found = {
-        "ours": [_run([9.0, 0.4, 0.6]), _run([8.0, 0.5, 0.1])],
+        "ours": [_run([9.0, 0.4, 0.6]), _run([8.0, 0.5, 0.1]), _run([8.0, 0.8, 1.0])],
         "flower": [_run([11.0, 6.0, 6.5], start_seconds=15.0, idle_cpu=0.5, idle_rss_mb=300.0)],
         "private": [_run([5.0, 1.6, 1.2, 1.3])],
         "few": [_run([1.0, 1.0])],
         "many": [_run([3.0, 7.0], sites=50, server_peak_mb=430.0)],
     }
     rows = {row.quantity: row for row in deployment_rows(DeploymentSizes(), found)}
-    assert (rows["empty_round"].ours, rows["empty_round"].peer) == (pytest.approx(0.45), 6.25)
+    assert (rows["empty_round"].ours, rows["empty_round"].peer) == (pytest.approx(0.5), 6.25)
     assert rows["empty_round"].holds is True
-    assert rows["empty_round_seconds"].holds is True
-    assert (rows["private_round_seconds"].ours, rows["private_round_seconds"].peer) == (1.3, None)
+    assert rows["empty_round_seconds"].holds is False
+    assert (rows["private_round_seconds"].ours, rows["private_round_seconds"].peer) == (pytest.approx(4.1 / 3), None)
     assert rows["agent_idle_cpu"].ours == LEAST_CPU
     assert rows["start_seconds"].ratio == 3
     assert rows["coordinator_memory_vs_sites"].ratio == pytest.approx(1.075)
