@@ -31,9 +31,9 @@ REMARKS: Final = (
     "Each side in processes of its own, in turn, on the same cores with one thread each; the first round is left out.",
     (
         "A round: ours from one commit on disk to the next, Flower's from one end of its strategy's round to the next. "
-        "Of a start the mean over an even number of rounds, of the starts the median: where nothing else runs, Flower's "
-        "rounds take about 3.4 and 6.4 s in turn, as its two pauses of 3 s meet, and a median over rounds would be "
-        "either. round_seconds has them all."
+        "Of a start the mean over an even number of rounds, of the starts the median: where nothing else runs, "
+        "Flower's rounds take about 3.4 and 6.4 s in turn, as its two pauses of 3 s meet, and a median over rounds "
+        "would be either. round_seconds has them all."
     ),
     (
         "Ours is a real study: two images and one optimizer step a round at each hospital are in its figures. Flower's "
