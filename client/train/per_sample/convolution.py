@@ -6,14 +6,14 @@ unit by unit in :mod:`~wardround.client.train.per_sample.weights`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - PyTorch's own habit
 from torch import nn
 
 from wardround.client.train.per_sample.layers import SimpleLayer, Sink, Step, register_layer
-from wardround.client.train.per_sample.weights import Rule, arrange, few_channels, of_weight, unmistakable
+from wardround.client.train.per_sample.weights import VECTOR, Rule, arrange, few_channels, of_weight, unmistakable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,6 +29,12 @@ SPATIAL: dict[type[nn.Module], int] = {
     nn.ConvTranspose2d: 2,
     nn.ConvTranspose3d: 3,
 }
+
+FEW: Final = VECTOR // 2
+"""Output channels below which oneDNN's transposed convolutions take several times as long as a product of matrices."""
+
+_BY_MATRICES: Final = {4: torch.ops.aten.slow_conv_transpose2d, 5: torch.ops.aten.slow_conv_transpose3d}
+"""PyTorch's transposed convolutions as products of matrices, by the axes of the input."""
 
 
 def _convolved(
@@ -102,6 +108,11 @@ class TransposedConvolution(SimpleLayer):
         layer = cast("_ConvNd", module)
         weight, bias = parameters
         weight = cast("Tensor", weight)
+        by_matrices = _BY_MATRICES.get(inputs.ndim)
+        if by_matrices is not None and inputs.device.type == "cpu" and layer.groups == 1 and weight.shape[1] < FEW:
+            inputs, weight = arrange(inputs), arrange(weight)
+            size, rule = weight.shape[2:], (layer.stride, layer.padding, options[0], layer.dilation)
+            return by_matrices(inputs, weight, size, bias, *rule), (inputs, weight)
         settings = (layer.stride, layer.padding, layer.dilation, True, options[0], layer.groups)
         return _convolved(inputs, weight, bias, settings)
 
