@@ -16,6 +16,7 @@ from torch.nn import functional
 from wardround.client.train.noisy import clip_factors
 from wardround.client.train.per_sample import PerSample
 from wardround.client.train.per_sample.contributions import squares
+from wardround.client.train.per_sample.convolution import FEW
 
 EXACT = 1e-12
 CONVOLUTIONS = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -61,6 +62,21 @@ def test_transposed_convolutions(  # noqa: PLR0917 - hypothesis hands them over 
     added = min(more, max(options["stride"], options["dilation"]) - 1)
     layer = TRANSPOSED[axes](**options, padding=padding, output_padding=added).double()
     assert error(layer, images(units, copies, options["in_channels"], *(4, 3, 4)[:axes]), units) <= EXACT
+
+
+@pytest.mark.parametrize("axes", [2, 3])
+@pytest.mark.parametrize("outputs", [1, FEW - 1, FEW])
+@pytest.mark.parametrize("memory", ["contiguous", "last"])
+def test_transposed_convolutions_with_few_outputs_and_many(axes: int, outputs: int, memory: str) -> None:
+    layer = TRANSPOSED[axes](5, outputs, 3, stride=2, padding=1, output_padding=1, dilation=1)
+    last = torch.channels_last if axes == 2 else torch.channels_last_3d
+    batch = images(3, 2, 5, *(4, 3, 4)[:axes])
+    if memory == "last":
+        layer, batch = layer.to(memory_format=last), batch.contiguous(memory_format=last)
+    with PerSample(layer).recording(3):
+        recorded = layer(batch.float())
+    assert torch.allclose(recorded, layer(batch.float()), rtol=1e-5, atol=1e-6)
+    assert error(layer.double(), batch, 3) <= EXACT
 
 
 @pytest.mark.parametrize("size", [7, 8])
