@@ -71,8 +71,8 @@ _SHOWS: Final = {
 }
 
 
-_NOT_DEFINED: Final = "not defined"
-_BECAUSE: Final = "not defined, because"
+_NO_VALUE: Final = "no value"
+_BECAUSE: Final = "no value:"
 
 
 def text(words: str, classes: str = "") -> Cell:
@@ -87,7 +87,7 @@ def metric_cell(found: FoundMetric | None, classes: str = "") -> Cell:
     row = found.row
     note: Sentence = (Quote(row.reason, f"{found.source}/reason"),) if row.reason else ()
     if row.value is None:
-        return Cell((_BECAUSE if note else _NOT_DEFINED,), note=note, classes=f"none {classes}".strip())
+        return Cell((_BECAUSE if note else _NO_VALUE,), note=note, classes=f"none {classes}".strip())
     places = decimals(row.metric)
     bounds = interval(row.ci95, f"{found.source}/ci95", places=places) if row.ci95 is not None else ()
     return Cell((fixed(row.value, f"{found.source}/value", places=places),), bounds, note, classes)
@@ -124,7 +124,7 @@ def _once(cell: Cell, column: int, told: set[tuple[int, str]]) -> Cell:
     """The cell without its note when the column has said the same already."""
     key = (column, plain(cell.note))
     if key in told:
-        return replace(cell, main=(_NOT_DEFINED,) if cell.main == (_BECAUSE,) else cell.main, note=())
+        return replace(cell, main=(_NO_VALUE,) if cell.main == (_BECAUSE,) else cell.main, note=())
     told.add(key)
     return cell
 
@@ -222,7 +222,7 @@ def _seed_cell(lookup: Lookup, arm: str, site: str, seed: int) -> Cell:
         key = (row.arm, row.test_site, row.metric, row.label, row.seed, row.fold)
         if key == (arm, site, lookup.main_metric, lookup.main_label, seed, None):
             if row.value is None:
-                return text(_NOT_DEFINED, "none")
+                return text(_NO_VALUE, "none")
             return Cell((fixed(row.value, pointer("metrics", place, "value"), places=decimals(row.metric)),))
     return text(DASH, "none")
 

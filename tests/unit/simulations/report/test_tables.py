@@ -18,15 +18,15 @@ KEPT = "kept at the hospital, in its own report"
 
 
 def missing_cells(table: Table) -> list[tuple[str, str]]:
-    cells = [cell for row in table.rows for cell in row[1:] if "not defined" in plain(cell.main)]
+    cells = [cell for row in table.rows for cell in row[1:] if "no value" in plain(cell.main)]
     return [(plain(cell.main), plain(cell.note)) for cell in cells]
 
 
 def test_a_value_that_is_missing_says_why(classification_run: Path) -> None:
     lookup = load_run(classification_run).lookup
     found = missing_cells(headline_table(lookup))
-    assert ("not defined, because", "no negative images at this site") in found
-    assert all((words == "not defined, because") == bool(note) for words, note in found)
+    assert ("no value:", "no negative images at this site") in found
+    assert all((words == "no value:") == bool(note) for words, note in found)
     assert len([note for _, note in found if note]) == 1, "once in a column"
 
 
@@ -38,4 +38,4 @@ def test_metrics_that_nobody_gives_are_one_row_with_the_reason(classification_ru
     (row,) = detail_table(kept.lookup).rows
     assert len(whole.rows) > 1, "the control"
     assert all(plain(other[0].main) in plain(row[0].main) for other in whole.rows)
-    assert {(plain(cell.main), plain(cell.note)) for cell in row[1:]} == {("not defined, because", KEPT)}
+    assert {(plain(cell.main), plain(cell.note)) for cell in row[1:]} == {("no value:", KEPT)}
