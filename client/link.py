@@ -38,6 +38,7 @@ from flwr.supercore.primitives.asymmetric import public_key_to_bytes, sign_messa
 
 from wardround.client.channel import refusals
 from wardround.common.errors import WardroundError
+from wardround.common.parallel import on_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -258,7 +259,7 @@ class Link:
         self._held.pop(name, None)
 
     def _each(self, work: Callable[[str], T], parts: Iterable[str]) -> list[T]:
-        return list(self._pool.map(work, parts))
+        return on_each(self._pool, work, parts)
 
     def _call(self, name: str, request: Proto, seconds: float = _CALL_SECONDS) -> Proto:
         with refusals(self._connection.way):

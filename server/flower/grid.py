@@ -35,6 +35,7 @@ from flwr.supercore.inflatable.inflatable_object import (
 from flwr.supercore.interceptors import RuntimeTokenHttpInterceptor, RuntimeVersionHttpInterceptor
 from flwr.supercore.runtime import RuntimeHttpClient
 
+from wardround.common.parallel import on_each
 from wardround.server.flower.calls import SUPERLINK_NODE
 from wardround.server.flower.inflation import ROOM, array_bytes, inflated
 
@@ -270,7 +271,7 @@ class RuntimeGrid(Grid):
     def _fetched(self, arriving: _Arriving) -> Message | None:
         parts = dict.fromkeys(part.object_id for part in iterate_object_tree(arriving.tree))
         missing = [name for name in parts if name not in arriving.contents]
-        for name, answer in zip(missing, self._pool.map(self._pull, missing), strict=True):
+        for name, answer in zip(missing, on_each(self._pool, self._pull, missing), strict=True):
             if not answer.object_found:
                 return self._lost(arriving)
             if answer.object_available:
@@ -321,7 +322,7 @@ class RuntimeGrid(Grid):
         return self._client.PullObject(PullObjectRequest(node=self._node, run_id=self._run.run_id, object_id=name))
 
     def _push_all(self, contents: Mapping[str, bytes | ArrayChunk], session: str) -> None:
-        list(self._pool.map(lambda name: self._push(name, contents[name], session), contents))
+        on_each(self._pool, lambda name: self._push(name, contents[name], session), contents)
 
     def _push(self, name: str, found: bytes | ArrayChunk, session: str) -> None:
         content = found.deflate() if isinstance(found, ArrayChunk) else found

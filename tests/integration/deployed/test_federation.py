@@ -159,8 +159,8 @@ def test_its_processes_end_when_it_is_interrupted(tmp_path: Path, number: signal
     out = tmp_path / "run"
     environment = {name: value for name, value in os.environ.items() if name != "WARDROUND_DATA"}
     demo = subprocess.Popen(
-        [*PROGRAM, "demo", "--deployed", "--out", str(out), "--json"],
-        env=environment,
+        ["env", "--default-signal=INT", *PROGRAM, "demo", "--deployed", "--out", str(out), "--json"],
+        env=environment,  # and what a job in the background ignores, its children would ignore, too
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

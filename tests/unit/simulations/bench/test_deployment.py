@@ -62,7 +62,7 @@ def test_ours_runs(private: bool, light: int) -> None:  # noqa: FBT001
     asked = {**SMALL, "sites": 3, "widths": [8, 8], "private": private, "light": light}
     found = json.loads(json.dumps(measure_in_child("deployment-ours", asked)))
     assert (found["sites"], len(found["round_seconds"])) == (3, 2)
-    assert found["start_seconds"] > found["round_seconds"][0] > 0
+    assert found["start_seconds"] >= found["round_seconds"][0] > 0
     assert found["server_peak_mb"] > 50
 
 
