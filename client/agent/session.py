@@ -19,7 +19,6 @@ from wardround.client.federation import connect
 from wardround.client.link import Link
 from wardround.client.membership import node_key, read_membership
 from wardround.common.errors import WardroundError
-from wardround.common.memory import give_free_memory_back
 from wardround.common.wire.federation import Report
 
 if TYPE_CHECKING:
@@ -67,7 +66,7 @@ class Session:
         self._question: Message | None = None
         self._reply: Message | None = None
         self._untaken: set[str] = set()
-        self._resting = self._worked = False
+        self._resting = False
         self._looked = 0.0
 
     def run(self) -> None:
@@ -141,9 +140,6 @@ class Session:
                 self._accepted(connection)
             self._tell(pulse)
             event = watch.wait(_WAIT)
-            if event is None and self._worked:
-                give_free_memory_back()
-                self._worked = False
             if event == "superlink" or pulse.forgotten:
                 return
             self._news(event, connection)
@@ -155,7 +151,6 @@ class Session:
                 if self._rests() or (found := link.receive()) is None:
                     return
                 self._question = found
-            self._worked = True
             if self._reply is None:
                 self._reply = self._answer(self._question, connection, link, pulse)
             if self._reply is not None:
