@@ -7,9 +7,10 @@ import os
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
+from click.core import ParameterSource
 
 from wardround.client.cli import app as hospital
 from wardround.common.errors import WardroundError
@@ -52,6 +53,9 @@ DeviceOption = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N; a GP
 WorkersOption = Annotated[int | None, typer.Option(min=1, help="Arms trained side by side; default: one per core.")]
 ThreadsOption = Annotated[int, typer.Option(min=1, max=1024, help="Processor threads per site.")]
 
+_OF_A_NEW_RUN: Final = frozenset({"data", "settings", "seeds", "folds", "threads", "device", "out"})
+"""Parameters of ``simulate`` that a run keeps from its beginning."""
+
 
 def _version(asked: bool) -> None:
     if asked:
@@ -72,6 +76,7 @@ def wardround(
 
 @app.command()
 def simulate(
+    context: typer.Context,
     study: Annotated[
         str | None, typer.Argument(help="A study file with a simulation table, or the name of a scenario.")
     ] = None,
@@ -89,7 +94,7 @@ def simulate(
         Path | None,
         typer.Option(help="File of the weights that model.init names; default: in the folder models of the data."),
     ] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder.")] = None,
+    resume: Annotated[Path | None, typer.Option(help="Go on with an interrupted run folder, as it was begun.")] = None,
     write_bounds: Annotated[
         Path | None,
         typer.Option(help="Measure the updates and write the secure sum's settings for a private study to this file."),
@@ -99,8 +104,8 @@ def simulate(
     """Run a study on virtual hospitals on this machine, with all baselines, and write a report."""
     if (study is None) == (resume is None):
         raise typer.BadParameter("give either a study or --resume RUN")
-    if resume is not None and settings:
-        raise typer.BadParameter("--set changes a new run; --resume goes on with the settings that the run has")
+    if resume is not None:
+        _refuse_settings_of_a_new_run(context)
     from wardround.simulations import bounds
     from wardround.simulations.experiment import new_request
     from wardround.simulations.run_folder import free_folder, read_request
@@ -122,6 +127,19 @@ def simulate(
         bounds.write_bounds(request, folder, write_bounds)
         if not as_json:
             typer.echo(f"Bounds: {write_bounds}")
+
+
+def _refuse_settings_of_a_new_run(context: typer.Context) -> None:
+    """Refuse beside ``--resume`` every option that would be without effect: the run folder holds them all."""
+    given = [
+        max(parameter.opts, key=len)
+        for parameter in context.command.params
+        if parameter.name in _OF_A_NEW_RUN
+        and context.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT
+    ]
+    if given:
+        what = f"{', '.join(given)}: only for a new run"
+        raise typer.BadParameter(f"{what}; --resume goes on with the options that the run was begun with")
 
 
 @app.command()
