@@ -214,7 +214,8 @@ def _accepted(home: Home) -> AcceptedRoster:
 
 def _check_own_key(home: Home, roster: Roster) -> None:
     if roster.public_key(home.site) != site_key(home).public:
-        raise WardroundError("WR-1702", f"The roster has another key for {home.site} than the site's own.")
+        what = f"The roster has another key for {home.site} than the site's own."
+        raise WardroundError("WR-1702", what, fix="Accept the newest one: wardround hospital roster")
 
 
 def _check_successor(before: SignedRoster, signed: SignedRoster) -> None:

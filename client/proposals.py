@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from wardround.client.home import write_atomically
-from wardround.client.identity import accepted_authority, accepted_roster, site_key
+from wardround.client.identity import accepted_authority, accepted_roster, earlier_identities, site_key
 from wardround.common.consortium.studies import Decision, Proposal, SignedDecision, SignedProposal
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyId
@@ -49,7 +49,7 @@ class Kept:
     problem: WardroundError | None = None
 
 
-def keep_proposal(home: Home, signed: SignedProposal) -> bool:
+def keep_proposal(home: Home, signed: SignedProposal) -> Proposal | None:
     """Keep what the coordinator proposes, for people to look at.
 
     Args:
@@ -57,7 +57,7 @@ def keep_proposal(home: Home, signed: SignedProposal) -> bool:
         signed: As received.
 
     Returns:
-        Whether it is new here: an unknown study, or a later proposal of a known one.
+        The proposal if it is new here, of an unknown study or a later one of a known study; None: it is not.
 
     Raises:
         WardroundError: WR-1902, it is malformed; WR-1903, the authority of the accepted roster did not sign it, or it
@@ -69,11 +69,11 @@ def keep_proposal(home: Home, signed: SignedProposal) -> bool:
     if path.exists():
         known = _read(home, path).proposal
         if known is not None and known.at >= proposal.at:
-            return False
+            return None
     elif sum(1 for _ in folder.iterdir()) >= MOST:
         raise WardroundError("WR-1910", f"{MOST} proposals are kept here already.")
     write_atomically(path, signed.canonical(), mode=0o600)
-    return True
+    return proposal
 
 
 def kept_proposals(home: Home) -> tuple[Kept, ...]:
@@ -123,13 +123,23 @@ def keep_decision(home: Home, decision: Decision) -> SignedDecision:
 
 
 def newest_decision(home: Home, study: StudyId) -> Decision | None:
-    """What people here decided about a study last; None: nothing yet.
+    """What people here decided about a study last; None: nothing yet under the hospital's present identity.
 
     Raises:
         WardroundError: WR-1902 or WR-1903, the file was changed since.
     """
     signed = _stored_decision(home.path / DECISIONS / _file(study))
-    return None if signed is None else signed.verified(site_key(home).public.hex())
+    if signed is None or any(_is_by(signed, key.hex()) for key in earlier_identities(home)):
+        return None
+    return signed.verified(site_key(home).public.hex())
+
+
+def _is_by(signed: SignedDecision, key: str) -> bool:
+    try:
+        signed.verified(key)
+    except WardroundError:
+        return False
+    return True
 
 
 def pending_decisions(home: Home) -> tuple[SignedDecision, ...]:

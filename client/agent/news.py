@@ -81,8 +81,10 @@ def fetch_studies(connection: Connection, home: Home) -> None:
     """
     for signed in connection.studies():
         try:
-            if keep_proposal(home, signed):
-                _log.warning("A study was proposed: wardround hospital studies")
+            proposal = keep_proposal(home, signed)
+            if proposal is not None:
+                what = "was withdrawn" if proposal.withdrawn else "was proposed"
+                _log.warning("Study %s %s: wardround hospital studies", proposal.study_id[7:15], what)
         except WardroundError as error:
             _log.error("A proposal is not kept: %s", error)
 

@@ -83,7 +83,7 @@ def meaning(facts: Facts) -> str:
     promised = attacker.power(FALSE_ALARMS, epsilon, delta)
     return (
         f"An attacker who knows all other patients and sees everything that leaves can recognise at most "
-        f"{share(facts.recognised)} of the participants if they call {share(FALSE_ALARMS)} of all others participants "
+        f"{share(facts.recognised)} of the participants if they call {share(FALSE_ALARMS)} of all others "
         f"(by epsilon and delta alone: {share(promised)}). {strength(epsilon)}{_validated(facts)}"
     )
 

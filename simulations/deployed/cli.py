@@ -52,6 +52,9 @@ def central_report(
     place = folder / "runs" / run
     if Path(run).name != run or not place.is_dir():
         raise WardroundError("WR-1923", "There is no such run in the coordinator's folder.")
+    if not (place / "model" / "card.json").exists():
+        fix = "wardround coordinator watch shows where it is; it has a report when it is over."
+        raise WardroundError("WR-1923", f"Run {run} has no model to report yet.", fix=fix)
     results = write_central_report(place, out)
     if as_json:
         typer.echo(json.dumps(results.model_dump(mode="json", by_alias=True), ensure_ascii=False))

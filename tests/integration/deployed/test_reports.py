@@ -165,3 +165,7 @@ def test_the_commands_write_them(simulated: Path, tmp_path: Path) -> None:
     assert json.loads(done.stdout)["seen_from"] == "coordinator"
     refused = run_command("coordinator", "report", "../first", "--out", str(tmp_path / "x"), *place)
     assert (refused.returncode, json.loads(refused.stdout)["error"]["code"]) == (1, "WR-1923")
+    (tmp_path / "coordinator" / "runs" / "second").mkdir()
+    refused = run_command("coordinator", "report", "second", "--out", str(tmp_path / "x"), *place)
+    assert (refused.returncode, json.loads(refused.stdout)["error"]["code"]) == (1, "WR-1923")
+    assert "no model to report yet" in refused.stdout

@@ -11,6 +11,7 @@ from fakes.proposals import NOW, Consortium, open_study, put_data, study_of
 from wardround.client.approval import People, approve, reject
 from wardround.client.data.registry import register
 from wardround.client.home import Home
+from wardround.client.identity import new_identity
 from wardround.client.policy import Policy
 from wardround.client.proposals import (
     find_proposal,
@@ -74,7 +75,8 @@ def test_only_what_the_accepted_authority_signed_for_this_consortium_is_kept(lun
 def test_the_same_proposal_is_new_once_and_a_later_one_replaces_it(lungs: Consortium) -> None:
     first = SignedProposal.sign(lungs.proposal(open_study()), lungs.authority)
     later = SignedProposal.sign(lungs.proposal(open_study(), why="Said better.", at=NOW + 5), lungs.authority)
-    assert [keep_proposal(lungs.home, signed) for signed in (first, first, later, first)] == [True, False, True, False]
+    found = [keep_proposal(lungs.home, signed) for signed in (first, first, later, first)]
+    assert [None if new is None else new.at for new in found] == [NOW, None, NOW + 5, None]
     assert find_proposal(lungs.home, open_study().id).why == "Said better."
 
 
@@ -136,6 +138,19 @@ def test_a_decision_that_was_changed_on_disk_is_not_sent(lungs: Consortium) -> N
         newest_decision(lungs.home, proposal.study_id)
     path.write_bytes(good)
     assert len(pending_decisions(lungs.home)) == 1
+
+
+def test_what_was_decided_under_an_earlier_identity_is_decided_anew(lungs: Consortium) -> None:
+    proposal = lungs.propose(open_study())
+    approve(lungs.home, proposal, ROTH, now=NOW)
+    path = next((lungs.home.path / "decisions").glob("*.json"))
+    aside = new_identity(lungs.home)
+    assert newest_decision(lungs.home, proposal.study_id) is None
+    assert pending_decisions(lungs.home) == ()
+    aside.rename(lungs.home.path / "elsewhere")  # the control: signed by a key that was never the hospital's
+    with pytest.raises(WardroundError, match="WR-1903"):
+        newest_decision(lungs.home, proposal.study_id)
+    assert path.exists()
 
 
 def test_a_study_with_one_byte_changed_needs_an_approval_of_its_own(lungs: Consortium) -> None:
