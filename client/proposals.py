@@ -106,8 +106,8 @@ def find_proposal(home: Home, text: str) -> Proposal:
         raise WardroundError("WR-1924", "A study is named by 8 or more hexadecimal digits of its hash.", fix=_FIX_HASH)
     found = [kept for kept in kept_proposals(home) if kept.study.removeprefix("sha256:").startswith(digits)]
     if len(found) != 1:
-        count = "No study" if not found else f"{len(found)} studies"
-        raise WardroundError("WR-1924", f"{count} proposed to {home.site} begin with {digits[:12]}.", fix=_FIX_HASH)
+        count, begin = ("No study", "begins") if not found else (f"{len(found)} studies", "begin")
+        raise WardroundError("WR-1924", f"{count} proposed to {home.site} {begin} with {digits[:12]}.", fix=_FIX_HASH)
     if found[0].problem is not None:
         raise found[0].problem
     if found[0].proposal is None:

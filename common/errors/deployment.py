@@ -42,8 +42,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "certificate is refused",
         "The other side does not take the TLS certificate: it has expired, was revoked, belongs to another "
         "consortium or another name, or there is none.",
-        "At a hospital: wardround hospital doctor says what is wrong; a revoked or expired site joins again with a "
-        "new invite. At the coordinator: wardround coordinator sites list shows every certificate.",
+        "A revoked or expired hospital asks the coordinator for a new invite and joins again: wardround hospital join "
+        "- --site NAME. The coordinator sees every certificate in wardround coordinator sites list.",
     ),
     ErrorPage(
         "WR-1906",
@@ -161,7 +161,8 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ErrorPage(
         "WR-1923",
         "run is not in that state",
-        "There is no such run, it is over, or it is running already.",
+        "There is no such run, it is over, it is running already, or it is a private one and a hospital of it has other"
+        " keys than when it began.",
         "wardround coordinator studies lists the runs and their states.",
     ),
     ErrorPage(
