@@ -93,6 +93,12 @@ class Lookup:
         return self.training_sites + self.unseen_sites
 
     @property
+    def scored_sites(self) -> list[str]:
+        """Test sites where any arm was scored: in a hospital's own report, that hospital alone."""
+        scored = {site for _, site, _, _ in self._metric_index}
+        return [site for site in self.test_sites if site in scored]
+
+    @property
     def has_federated(self) -> bool:
         """Whether the run trained the federated model of all sites."""
         return FEDERATED in self.results.arms

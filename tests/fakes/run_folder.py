@@ -118,6 +118,20 @@ def build_classification(run: Path, *, seeds: int = 1, study: Study | None = Non
     return _write(run, draft, histogram=(0.0, 255.0))
 
 
+def keep_one_hospital(run: Path, site: str) -> Path:
+    """Make a run folder what a hospital's own report is made of: its figures, of two models, and nobody else's."""
+    path, arms = run / "results.json", ["federated", f"local/{site}"]
+    found = json.loads(path.read_text(encoding="utf-8"))
+    found |= {"arms": arms, "seen_from": "hospital"}
+    found |= {name: {site: found[name][site]} for name in ("data", "hospitals")}
+    found["metrics"] = [row for row in found["metrics"] if row["test_site"] == site and row["arm"] in arms]
+    found["tests"] = [row for row in found["tests"] if row["test_site"] == site and row["b"] in arms]
+    path.write_text(json.dumps(found), encoding="utf-8")
+    cases = pd.read_csv(run / "cases.csv", dtype="str")
+    cases[(cases["test_site"] == site) & cases["arm"].isin(arms)].to_csv(run / "cases.csv", index=False)
+    return run
+
+
 def build_segmentation(run: Path, *, study: Study | None = None) -> Path:
     """A 3D segmentation of two structures; ``c`` has too few test patients for a test."""
     study = study or segmentation_study()

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wardround.simulations.report.figures.style import INK, Picture, blank, canvas, grid_size, png
+from wardround.simulations.report.figures.style import INK, WIDTH, Picture, blank, canvas, grid_size, png
 from wardround.simulations.report.names import FEDERATED, WITHOUT
 
 if TYPE_CHECKING:
@@ -22,15 +22,15 @@ _MOST_LABELS = 4
 
 def draw(run: RunFolder) -> list[Picture]:
     """One figure of a classification: K by K for classes that exclude each other, else two by two a label."""
-    if run.study.task.kind != "classification":
+    if run.study.task.kind != "classification" or not run.lookup.scored_sites:
         return []
     if run.study.task.target == "multiclass":
         return _multiclass(run)
     labels = run.study.task.labels[:_MOST_LABELS]
-    sites = run.lookup.test_sites
+    sites = run.lookup.scored_sites
     columns = min(len(sites), 4)
     rows = len(labels) * grid_size(len(sites))[0]
-    figure, axes = canvas(2.3 * rows, rows=rows, columns=columns)
+    figure, axes = canvas(2.3 * rows, rows=rows, columns=columns, width=min(WIDTH, 4.8 * columns))
     panels = [(label, site) for label in labels for site in sites]
     for ax, (label, site) in zip(axes, panels, strict=False):
         cases = _model_cases(run, site)
@@ -42,10 +42,11 @@ def draw(run: RunFolder) -> list[Picture]:
 
 
 def _multiclass(run: RunFolder) -> list[Picture]:
-    sites, labels = run.lookup.test_sites, list(run.study.task.labels)
+    sites, labels = run.lookup.scored_sites, list(run.study.task.labels)
     rows, columns = grid_size(len(sites), 3)
     side = 0.9 + 0.45 * len(labels)
-    figure, axes = canvas(rows * max(2.2, side), rows=rows, columns=columns)
+    width = min(WIDTH, 4.8 * columns)
+    figure, axes = canvas(rows * max(2.2, side), rows=rows, columns=columns, width=width)
     for ax, site in zip(axes, sites, strict=False):
         _panel(ax, _classes(_model_cases(run, site), labels), labels)
         ax.set_title(site)
@@ -61,7 +62,7 @@ def _picture(run: RunFolder, image: bytes, by: str) -> Picture:
         f"Test images of each hospital{by}, sorted by truth (row) and by the decision of the {model} (column). Darker: "
         "a larger share of the row. An image counts once for every model of the run that was tested on it: once a "
         "seed, and at hospitals never trained on once a fold too.",
-        f"Confusion matrices of the {model} at {', '.join(run.lookup.test_sites)}.",
+        f"Confusion matrices of the {model} at {', '.join(run.lookup.scored_sites)}.",
         image,
     )
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 def draw(run: RunFolder) -> list[Picture]:
     """One figure, or none when there are fewer than two sites or models to compare."""
-    sites, lines = run.lookup.test_sites, run.lookup.lines()
+    sites, lines = run.lookup.scored_sites, run.lookup.lines()
     values = np.array([[_value(run, line, site) for site in sites] for line in lines], dtype=np.float64)
     if min(values.shape) < 2 or np.isnan(values).all():
         return []
@@ -33,7 +33,7 @@ def draw(run: RunFolder) -> list[Picture]:
     ax.xaxis.tick_top()
     ax.tick_params(length=0)
     ax.spines[:].set_visible(False)
-    ax.set_xlabel("Test patients of")
+    ax.set_xlabel("Test patients of:", loc="left", labelpad=8)
     ax.xaxis.set_label_position("top")
     _texts(ax, values, decimals(run.lookup.main_metric))
     figure.colorbar(image, ax=ax, shrink=0.85, label=name)

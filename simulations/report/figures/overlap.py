@@ -24,9 +24,9 @@ _BOX_FROM = 5
 
 def draw(run: RunFolder) -> list[Picture]:
     """One figure of a segmentation, one panel a site."""
-    if run.study.task.kind != "segmentation":
+    if run.study.task.kind != "segmentation" or not run.lookup.scored_sites:
         return []
-    sites, lines = run.lookup.test_sites, run.lookup.lines()
+    sites, lines = run.lookup.scored_sites, run.lookup.lines()
     means = run.cases.groupby(["arm", "test_site", "patient"], sort=False)["dice"].mean().dropna()
     rows, columns = grid_size(len(sites), 3)
     figure, axes = canvas(rows * (1.0 + 0.34 * len(lines)), rows=rows, columns=columns, shared=True)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from wardround.simulations.report.figures.style import INK, PALE, Picture, arm_colour, canvas, png
+from wardround.simulations.report.figures.style import INK, PALE, WIDTH, Picture, arm_colour, canvas, png
 from wardround.simulations.report.names import CENTRALISED, FEDERATED, LOCAL, POOLED_WITHOUT, WITHOUT, metric_name
 
 if TYPE_CHECKING:
@@ -18,17 +18,20 @@ if TYPE_CHECKING:
     from wardround.simulations.report.lookup import FoundMetric
 
 _RATES = ("sensitivity", "specificity")
+_ONE_SITE = 5.6
+"""Width of a figure of one hospital."""
 
 
 def draw(run: RunFolder) -> list[Picture]:
     """One figure of a classification."""
-    if run.study.task.kind != "classification":
+    if run.study.task.kind != "classification" or not run.lookup.scored_sites:
         return []
-    sites = run.lookup.test_sites
-    figure, axes = canvas(5.0, rows=2, shared=True)
+    sites = run.lookup.scored_sites
+    figure, axes = canvas(5.0, rows=2, shared=True, width=WIDTH if len(sites) > 1 else _ONE_SITE)
     for ax, rate in zip(axes, _RATES, strict=True):
         _bars(ax, run, sites, rate)
     axes[-1].set_xticks(range(len(sites)), sites)
+    axes[-1].set_xlim(-0.5, len(sites) - 0.5)  # also where the last hospital has no bar
     threshold = run.study.evaluation.threshold
     return [
         Picture(
@@ -36,7 +39,7 @@ def draw(run: RunFolder) -> list[Picture]:
             "Found and falsely found",
             f"Sensitivity (share of positive images that are found) and specificity (share of negative images that are "
             f"left alone) at a probability of {threshold:g} or more, with 95% intervals where there are any. “Own” is "
-            "the hospital's own model; where no bar stands, the value is undefined.",
+            "the hospital's own model; where a bar is missing, there is no such model or its value is undefined.",
             f"Bars of sensitivity and specificity of each model at {', '.join(sites)}.",
             png(figure),
         )
