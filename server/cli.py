@@ -138,20 +138,29 @@ def revoke(
     reason: Annotated[str, typer.Option(help="Why; kept with the site.")],
     as_json: JsonFlag = False,
 ) -> None:
-    """Revoke a hospital: its certificates are refused at once, and a new roster is without it."""
+    """Revoke a hospital: its certificates are refused at once, and a new roster is without it.
+
+    Private runs under way that it takes part in cannot go on, also not when it is back; they are named.
+    """
+    from wardround.common.ids import SiteId
+    from wardround.server.runs.orders import needing
     from wardround.server.store.opening import clock
 
     with opened(folder) as consortium:
         roster = consortium.revoke(site, reason, now=clock())
+        under_way = needing(consortium, SiteId(site))
     version = roster and roster.roster.version
     if as_json:
-        _print_json({"site": site, "roster": version})
-    elif roster is not None and not roster.roster.members:
+        _print_json({"site": site, "roster": version, "runs": under_way})
+        return
+    if roster is not None and not roster.roster.members:
         typer.echo(f"{site} is revoked. Version {version} of the roster has no members.")
     elif roster is not None:
         typer.echo(f"{site} is revoked. Version {version} of the roster is without it; the others have to accept it.")
     else:
         typer.echo(f"{site} is revoked.")
+    for words in under_way.values():
+        typer.echo(words)
 
 
 @app.command()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId, StudyRunId
 from wardround.server.private.session import smallest_cohort
+from wardround.server.runs.keys import check_same_keys, words_of_revoked
 from wardround.server.runs.rosters import agreed_roster, check_accepted
 from wardround.server.store.rows import COMPLETED_RUNS, OPEN_RUNS
 
@@ -139,17 +140,34 @@ def resume(consortium: Consortium, text: str, *, by: str) -> RunRow:
     It rests on the newest roster that its hospitals have accepted.
 
     Raises:
-        WardroundError: WR-1923, there is no such run, or it is neither stopped nor failed; WR-1936, its hospitals have
-            accepted rosters with different keys of theirs; WR-1903 or WR-1906, its study cannot be used.
+        WardroundError: WR-1923, there is no such run, it is neither stopped nor failed, or it is private and one of its
+            hospitals has not the keys any more that it began with; WR-1936, its hospitals have accepted rosters with
+            different keys of theirs; WR-1714, what it keeps is damaged; WR-1903 or WR-1906, its study cannot be used.
     """
     store = consortium.store
     with store.transaction():
         run = find_run(store, text)
         study = _study_of(consortium, run)
+        if run.state in ("stopped", "failed"):
+            check_same_keys(consortium, run, study)
         if agreed_roster(store, study, run.without) is None:
             check_accepted(store, study, run.without)
         store.add_event("run.resumed", study=run.study, run=run.id, words=by)
         return store.update_run(run.id, state="waiting", words=f"resumed by {by}", only_if=("stopped", "failed"))
+
+
+def needing(consortium: Consortium, site: SiteId) -> dict[StudyRunId, str]:
+    """Runs under way in which a site takes part that was just revoked: what they do now, and what there is to do."""
+    found = {}
+    for run in consortium.store.runs(OPEN_RUNS):
+        row = consortium.store.study(run.study)
+        if row is None or site not in row.sites or site in run.without:
+            continue
+        try:
+            found[run.id] = words_of_revoked(consortium, run, read_study(consortium, row), site)
+        except WardroundError as error:
+            found[run.id] = f"Run {run.id} needs {site}; its study cannot be used: {error.code} {error.what}"
+    return found
 
 
 def read_study(consortium: Consortium, row: StudyRow) -> Study:

@@ -1,4 +1,4 @@
-"""What a coordinator's staff see of a run: from the database alone, so from any process, and nothing of any patient."""
+"""What a coordinator's staff see of a run: from the folder alone, so from any process, and nothing of any patient."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from wardround.server.consortium.showing import heard_sites
 from wardround.server.lock import is_served
+from wardround.server.runs.keys import words_of_lost
+from wardround.server.runs.orders import read_study
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,7 +47,7 @@ def overview(consortium: Consortium) -> dict[str, Any]:
         "serving": is_served(consortium.path),
         "at": store.clock(),
         "sites": [_site(consortium, row, heard) for row in store.sites()],
-        "runs": [_run(store, row) for row in store.runs()],
+        "runs": [_run(consortium, row) for row in store.runs()],
         "events": _newest_events(store),
     }
 
@@ -77,8 +79,9 @@ def _site(consortium: Consortium, row: SiteRow, heard: dict[SiteId, Report | Non
     }
 
 
-def _run(store: Store, row: RunRow) -> dict[str, Any]:
-    study = store.study(row.study)
+def _run(consortium: Consortium, row: RunRow) -> dict[str, Any]:
+    study = consortium.store.study(row.study)
+    lost = "" if study is None else words_of_lost(consortium, row, lambda: read_study(consortium, study))
     return {
         "run": row.id,
         "study": None if study is None else study.name,
@@ -86,7 +89,7 @@ def _run(store: Store, row: RunRow) -> dict[str, Any]:
         "state": row.state,
         "committed": row.committed,
         "without": list(row.without),
-        "words": row.words,
+        "words": "; ".join(filter(None, (row.words, lost))),
         "changed_at": row.changed_at,
     }
 

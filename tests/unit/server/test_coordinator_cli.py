@@ -84,7 +84,7 @@ def test_a_hospital_is_admitted_by_files_and_revoked(made: Callable[..., Any], t
     assert admission.roster.roster.public_key(hospital.name) == hospital.identity.public
     request_of("elm", tmp_path / "other.json")
     made("sites", "add", str(tmp_path / "other.json"), "--out", str(tmp_path / "other.out"))
-    assert made("revoke", "oak", "--reason", "lost laptop") == {"site": "oak", "roster": 3}
+    assert made("revoke", "oak", "--reason", "lost laptop") == {"site": "oak", "roster": 3, "runs": {}}
     states = {row["site"]: (row["state"], row["reason"]) for row in made("sites", "list")["sites"]}
     assert states == {"oak": ("revoked", "lost laptop"), "elm": ("member", "")}
 

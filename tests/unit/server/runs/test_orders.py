@@ -11,8 +11,14 @@ from fakes.scenarios import chest_scenario
 from wardround.common.consortium.studies import Decision, SignedDecision
 from wardround.common.errors import WardroundError
 from wardround.common.ids import SiteId
+from wardround.common.secagg.coordinator_session import offer
+from wardround.common.secagg.parameters import Threshold
 from wardround.server.consortium import Consortium, create_consortium
+from wardround.server.private.coordinator import FOLDER
+from wardround.server.private.records import JoinedSession, RunRecords
+from wardround.server.private.store import FolderStore
 from wardround.server.runs import orders
+from wardround.server.runs.overview import overview
 from wardround.server.runs.plan import had_losses, keep_plan
 
 if TYPE_CHECKING:
@@ -227,6 +233,96 @@ def test_a_run_goes_on_on_the_newest_roster_that_all_its_hospitals_have_accepted
     for site in ("north", "valley"):
         private.hospitals[site].accept(private.consortium)
     assert version() == 5
+
+
+def begin_session(stand: Stand, run: Any) -> None:
+    """What a private run keeps when all its hospitals have joined its session."""
+    plan = keep_plan(stand.consortium, run)[1]
+    assert plan.roster is not None
+    context = offer(
+        plan.roster.roster,
+        study=stand.study.id,
+        run=run.id,
+        settings=bytes(32),
+        session=1,
+        cohort=stand.study.site_ids,
+        sizes=Threshold(3, stand.study.colluding, stand.study.secure.strength),
+    )
+    records = RunRecords(FolderStore(plan.out / FOLDER), stand.study)
+    records.keep_session(JoinedSession(context, bytes(32)))
+
+
+def test_a_private_run_is_not_resumed_without_the_keys_that_it_began_with(private: Stand) -> None:
+    run, consortium = private.start(), private.consortium
+    begin_session(private, run)
+    Hospital("island").join(consortium)  # another hospital is nobody's concern here
+    for site in SITES:
+        private.hospitals[site].accept(consortium)
+    orders.stop(consortium.store, run.id, by="Dr. Stops")
+    assert orders.resume(consortium, run.id, by="Dr. R").state == "waiting"  # the positive control
+    orders.stop(consortium.store, run.id, by="Dr. Stops")
+    consortium.revoke("coast", "lost laptop", now=NOW)
+    for there in ("revoked", "other keys now"):
+        with pytest.raises(WardroundError, match=rf"cannot go on.* coast: {there}\.") as refused:
+            orders.resume(consortium, run.id, by="Dr. R")
+        assert (refused.value.code, "north" in refused.value.what) == ("WR-1923", False)
+        assert "wardround coordinator start small-chest --by NAME" in refused.value.fix
+        assert orders.find_run(consortium.store, run.id).state == "stopped"
+        if there == "revoked":
+            private.hospitals["coast"] = Hospital("coast")
+            private.hospitals["coast"].join(consortium)
+            for site in SITES:
+                private.hospitals[site].accept(consortium)
+    private.decide("coast", "approved", NOW + 1)
+    assert private.start().id != run.id  # what it says to do
+
+
+def test_an_open_run_is_resumed_when_a_hospital_has_joined_again(stand: Stand) -> None:
+    for site in SITES:
+        stand.decide(site, "approved")
+    run = stand.start()
+    keep_plan(stand.consortium, run)
+    stand.consortium.revoke("coast", "lost laptop", now=NOW)
+    (words,) = orders.needing(stand.consortium, SiteId("coast")).values()
+    assert "goes on without coast while 2 of its other sites are heard" in words
+    back = Hospital("coast")
+    back.join(stand.consortium)
+    orders.stop(stand.consortium.store, run.id, by="Dr. Stops")
+    with pytest.raises(WardroundError, match=r"WR-1936.*coast \(accepted none\)"):
+        orders.resume(stand.consortium, run.id, by="Dr. R")
+    back.accept(stand.consortium)
+    assert orders.resume(stand.consortium, run.id, by="Dr. R").state == "waiting"
+
+
+def test_who_watches_and_who_revokes_are_told_which_runs_cannot_go_on(private: Stand) -> None:
+    run, consortium = private.start(), private.consortium
+
+    def seen() -> str:
+        return str(overview(consortium)["runs"][0]["words"])
+
+    assert orders.needing(consortium, SiteId("island")) == {}
+    begin_session(private, run)
+    assert "cannot go on" not in seen()
+    consortium.revoke("coast", "lost laptop", now=NOW)
+    consortium.store.update_run(run.id, words="waits until 3 sites are heard; missing: coast")
+    stop = f"wardround coordinator stop {run.id} --by NAME"
+    assert seen() == (
+        "waits until 3 sites are heard; missing: coast; it cannot go on in private mode: coast was revoked or joined "
+        f"again. Stop it: {stop}"
+    )
+    (words,) = orders.needing(consortium, SiteId("coast")).values()
+    assert f"Run {run.id} needs coast and cannot go on, also not when it is back" in words
+    assert stop in words
+    assert "wardround coordinator start small-chest --by NAME [--without coast]" in words
+    orders.stop(consortium.store, run.id, by="Dr. Stops")
+    assert (seen(), orders.needing(consortium, SiteId("coast"))) == ("stopped by Dr. Stops", {})
+
+
+def test_a_private_run_whose_session_has_not_begun_waits_for_a_revoked_hospital(private: Stand) -> None:
+    run, consortium = private.start(), private.consortium
+    consortium.revoke("coast", "lost laptop", now=NOW)
+    assert orders.needing(consortium, SiteId("coast"))[run.id].startswith(f"Run {run.id} waits until coast is back.")
+    assert overview(consortium)["runs"][0]["words"] == run.words
 
 
 def test_losses_are_what_the_history_says(tmp_path: Path) -> None:

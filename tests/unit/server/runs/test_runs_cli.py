@@ -76,6 +76,19 @@ def test_a_run_is_asked_for_stopped_and_gone_on_with(run: Run) -> None:
     assert run("stop", "nothing", "--by", "Dr. Stops")[0] == 1
 
 
+def test_revoke_names_the_runs_under_way_of_that_hospital(run: Run) -> None:
+    started = answer(run, "start", "small-chest", "--by", "Dr. Starts")["run"]
+    code, out, err = run("revoke", "coast", "--reason", "left")
+    assert (code, "coast is revoked. Version 4" in out, f"\nRun {started} goes on without coast" in out) == (
+        0,
+        True,
+        True,
+    ), err
+    assert list(answer(run, "revoke", "valley", "--reason", "left")["runs"]) == [started]
+    run("stop", started, "--by", "Dr. Stops")
+    assert answer(run, "revoke", "north", "--reason", "left")["runs"] == {}
+
+
 def test_the_overview_shows_sites_runs_and_who_asked(run: Run, tmp_path: Path, folder: Path) -> None:
     started = answer(run, "start", "small-chest", "--by", "Dr. Starts")["run"]
     facts = answer(run, "watch")
