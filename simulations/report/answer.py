@@ -103,7 +103,9 @@ def _verdict(lookup: Lookup) -> tuple[Sentence, ...]:
     if not own:
         first: Sentence = ("This run holds no comparison of the federated model with a hospital's own model.",)
     else:
-        first = (_headline(lookup, better, worse, rest), _remainder(better, worse, rest, silent))
+        only = next(iter(own)) if len(own) == 1 else None
+        headline = _headline(lookup, better, worse, rest) if only is None else _headline_of_one(own[only], only)
+        first = (headline, _remainder(better, worse, rest, silent))
     return (first, *_verdict_everywhere(lookup), *_verdict_pooled(lookup))
 
 
@@ -123,6 +125,21 @@ def _headline(lookup: Lookup, better: list[str], worse: list[str], rest: list[st
     if rest:
         return "No hospital could be shown to gain or to lose on its own patients by taking part."
     return "Whether federation helped cannot be tested with these patients; what follows describes what was measured."
+
+
+def _headline_of_one(test: FoundTest, site: str) -> str:
+    """The headline where one hospital was measured: nothing is said of others."""
+    words = {
+        Outcome.BETTER: f"Federation helped {site}: the federated model was better than the hospital's own model.",
+        Outcome.WORSE: f"Federation did not help {site} on its own patients: the federated model was worse than the "
+        "hospital's own model.",
+        Outcome.NOT_SHOWN: f"{site} could not be shown to gain or to lose on its own patients by taking part.",
+    }
+    not_tested = (
+        f"Whether federation helped {site} cannot be tested with these patients; what follows describes what was "
+        "measured."
+    )
+    return words.get(judge(test.row), not_tested)
 
 
 def _remainder(better: list[str], worse: list[str], rest: list[str], silent: list[str]) -> str:
@@ -218,7 +235,8 @@ def _losers(lookup: Lookup) -> tuple[Sentence, ...]:
         return (*parts, *_lowest(own, skip=set(losers)))
     if not own:
         return ()
-    return (("No hospital is shown to lose.",), *_lowest(own, skip=set()))
+    none = "No hospital is shown to lose." if len(own) > 1 else f"{next(iter(own))} is not shown to lose."
+    return ((none,), *_lowest(own, skip=set()))
 
 
 def _lowest(own: dict[str, FoundTest], skip: set[str]) -> tuple[Sentence, ...]:

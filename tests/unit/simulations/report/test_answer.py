@@ -114,6 +114,23 @@ def test_loss_names_the_hospital_and_the_loss_with_its_interval() -> None:
     assert "south loses compared with its own model: -0.050 (95% interval -0.090 to -0.010, p 0.004" in loss
 
 
+@pytest.mark.parametrize(
+    ("fields", "headline"),
+    [
+        (BETTER, "Federation helped south: the federated model was better than the hospital's own model."),
+        (WORSE, "Federation did not help south on its own patients: the federated model was worse than the hospital's"),
+        (OPEN, "south could not be shown to gain or to lose on its own patients by taking part."),
+        (FEW, "Whether federation helped south cannot be tested with these patients;"),
+        (NONE, "Whether federation helped south cannot be tested with these patients;"),
+    ],
+)
+def test_where_one_hospital_was_measured_it_is_named(fields: dict[str, Any], headline: str) -> None:
+    found = answer(results([comparison("local/south", "south", **fields)]), STUDY)
+    assert first(found).startswith(headline)
+    loses = about(found, "Who loses")
+    assert loses.startswith("south loses" if fields is WORSE else "south is not shown to lose.")
+
+
 def test_nothing_shown_is_not_called_equal() -> None:
     found = own(OPEN, OPEN, OPEN)
     assert first(found).startswith("No hospital could be shown to gain or to lose")
