@@ -7,6 +7,7 @@ import importlib.metadata
 import json
 import os
 import platform
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -87,9 +88,11 @@ def _refuse_another_run(run: Path, request: RunRequest, fix: str | None) -> None
     begun = (run / "jobs").exists() or (run / "results.json").exists()
     if path.exists() and begun and path.read_bytes() != request.model_dump_json(by_alias=True).encode():
         what = f"The folder {run.name} holds a run of another study or other settings."
-        raise WardroundError("WR-1501", what, fix=fix)
+        goes_on = f"wardround simulate --resume {shlex.quote(str(run))}"
+        raise WardroundError("WR-1501", what, fix=fix or f"Give another --out, or continue the old run with: {goes_on}")
     if not path.exists() and (not run.is_dir() or any(item.name != LOCK for item in run.iterdir())):
-        raise WardroundError("WR-1501", f"The folder {run.name} is not empty and holds no wardround run.", fix=fix)
+        what = f"The folder {run.name} is not empty and holds no wardround run."
+        raise WardroundError("WR-1501", what, fix=fix or "Give another --out.")
 
 
 def read_request(run: Path) -> RunRequest:

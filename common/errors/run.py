@@ -12,7 +12,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
         "run folder already holds another run",
         "The output folder is not empty and was not made by the same study, seeds and folds. Results are "
         "never overwritten.",
-        "Give another --out, or continue the old run with --resume.",
+        "Give another --out, or continue the old run with wardround simulate --resume FOLDER.",
     ),
     ErrorPage(
         "WR-1502",
