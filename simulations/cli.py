@@ -203,13 +203,16 @@ def compare(
     runs: Annotated[list[Path], typer.Argument(help="Folders of two or more finished runs.")], as_json: JsonFlag = False
 ) -> None:
     """Put the main results of several runs side by side."""
-    from wardround.simulations.tables import comparison, show_comparison
+    from wardround.simulations.tables import comparison, differing_studies, show_comparison
 
     rows = comparison(runs)
+    note = differing_studies(runs)
     if as_json:
         typer.echo(json.dumps(rows, ensure_ascii=False))
     else:
         show_comparison(rows, [run.name for run in runs])
+    if note is not None:
+        typer.echo(note, err=as_json)
 
 
 @app.command()

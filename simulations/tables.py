@@ -106,6 +106,23 @@ def comparison(runs: Sequence[Path]) -> list[dict[str, Any]]:
     ]
 
 
+def differing_studies(runs: Sequence[Path]) -> str | None:
+    """One line about runs of different studies, whose values are not of one question; None: all are of one study.
+
+    Raises:
+        WardroundError: WR-1502, as for :func:`comparison`.
+    """
+    studies = [read_results(run).study for run in runs]
+    if len({study.id for study in studies}) == 1:
+        return None
+    if len({study.name for study in studies}) == 1:
+        start = f"These runs are of the study {studies[0].name} with different settings"
+    else:
+        named = ", ".join(f"{run.name}: {study.name}" for run, study in zip(runs, studies, strict=True))
+        start = f"These runs are of different studies ({named})"
+    return f"{start}: what differs between the columns may come from that."
+
+
 def show_comparison(rows: Sequence[dict[str, Any]], names: Sequence[str]) -> None:
     """The rows of :func:`comparison` as a table."""
     table = Table(title=f"{rows[0]['metric']} by run" if rows else "no common results")
