@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from wardround.client.home import Home
-    from wardround.common.ids import StudyRunId
+    from wardround.common.ids import StudyId, StudyRunId
     from wardround.common.study import Study
     from wardround.common.vector import Vector
     from wardround.common.wire.base import RunContext
@@ -151,14 +151,29 @@ def join_open_run(home: Home, question: RunContext) -> None:
     """
     policy = home.policy
     policy.check_folds(question.folds)
-    path = home.path / FOLDER / f"{question.study.removeprefix('sha256:')}.json"
+    joined = joined_open_runs(home, question.study)
+    policy.check_run(question.run, joined)
+    if question.run not in joined:
+        path = _joined_path(home, question.study)
+        path.parent.mkdir(mode=0o700, exist_ok=True)
+        write_atomically(path, json.dumps([*joined, question.run]).encode(), mode=0o600)
+
+
+def joined_open_runs(home: Home, study: StudyId) -> list[StudyRunId]:
+    """Every run of a study that this site joined in open mode; only looks.
+
+    Raises:
+        WardroundError: WR-1714, the list of runs is damaged.
+    """
+    path = _joined_path(home, study)
     try:
         joined = json.loads(path.read_bytes()) if path.exists() else []
     except ValueError:
         joined = None
     if not isinstance(joined, list) or not all(isinstance(run, str) for run in joined):
         raise WardroundError("WR-1714", "The list of open runs of this study is damaged.")
-    policy.check_run(question.run, joined)
-    if question.run not in joined:
-        path.parent.mkdir(mode=0o700, exist_ok=True)
-        write_atomically(path, json.dumps([*joined, question.run]).encode(), mode=0o600)
+    return joined
+
+
+def _joined_path(home: Home, study: StudyId) -> Path:
+    return home.path / FOLDER / f"{study.removeprefix('sha256:')}.json"

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from wardround.client.home import Home
     from wardround.client.hospital import Hospital
+    from wardround.common.ids import StudyId
     from wardround.common.privacy.mechanism import SampledGaussian
     from wardround.common.study import Study
     from wardround.common.wire.base import RunContext
@@ -87,12 +88,7 @@ class Spending:
         if self.question.run.endswith(_VALIDATIONS):
             raise WardroundError("WR-1301", f"A study run's name does not end in {_VALIDATIONS}.")
         home = self.hospital.home
-        runs = {
-            run: kept
-            for run, kept in home.ledger.state().runs.items()
-            if kept.reserved.study == self.study.id and (kept.computations or not kept.settled)
-        }
-        home.policy.check_run(self.question.run, runs.keys() - {validations_of(run) for run in runs})
+        home.policy.check_run(self.question.run, paid_runs(home, self.study.id))
 
     def check_newest(self, number: int) -> None:
         """Refuse to compute round ``number`` when a later one was paid for: the first answer was the only one.
@@ -188,6 +184,20 @@ def validations_of(run: StudyRunId) -> StudyRunId:
     """The ledger's name for the validations of a study run; of a long name, for its SHA-256."""
     short = run if len(run) <= LONGEST else hashlib.sha256(run.encode()).hexdigest()
     return StudyRunId(f"{short}{_VALIDATIONS}")
+
+
+def paid_runs(home: Home, study: StudyId) -> frozenset[StudyRunId]:
+    """Runs of a study that patients pay for; not one that was settled before anything was trained in it.
+
+    Raises:
+        WardroundError: WR-1811 to WR-1814, the ledger is not usable.
+    """
+    runs = {
+        run
+        for run, kept in home.ledger.state().runs.items()
+        if kept.reserved.study == study and (kept.computations or not kept.settled)
+    }
+    return frozenset(runs - {validations_of(run) for run in runs})
 
 
 def _now() -> datetime:

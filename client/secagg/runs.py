@@ -151,6 +151,20 @@ def joined_runs(home: Home, study: StudyId) -> frozenset[StudyRunId]:
         return _joined(records)
 
 
+def counting_runs(home: Home, study: StudyId) -> frozenset[StudyRunId]:
+    """Runs of a study that policy counts; only looks, and makes nothing.
+
+    One of them from which nothing has left is given up when another run is offered (:func:`make_room`).
+
+    Raises:
+        WardroundError: WR-1714, the list of runs cannot be used.
+    """
+    if not _studies_path(home, study).exists():
+        return frozenset()
+    with _studies(home, study) as records:
+        return _counting(records)
+
+
 def _joined(records: RecordStore) -> frozenset[StudyRunId]:
     return frozenset(StudyRunId(name.removeprefix(_RUN)) for name in records.names(_RUN))
 
@@ -167,7 +181,7 @@ def _subject(study: StudyId, run: StudyRunId) -> str:
 @contextmanager
 def _studies(home: Home, study: StudyId) -> Iterator[RecordStore]:
     """The list of a study's runs, for one caller at a time: others wait."""
-    path = home.path / FOLDER / "studies" / f"{study.removeprefix('sha256:')}.sqlite"
+    path = _studies_path(home, study)
     for made in (home.path / FOLDER, path.parent):  # names of runs and studies are nobody else's
         made.mkdir(exist_ok=True, mode=0o700)
     folder = os.open(path.parent, os.O_RDONLY)
@@ -179,6 +193,10 @@ def _studies(home: Home, study: StudyId) -> Iterator[RecordStore]:
             yield records
     finally:
         os.close(folder)
+
+
+def _studies_path(home: Home, study: StudyId) -> Path:
+    return home.path / FOLDER / "studies" / f"{study.removeprefix('sha256:')}.sqlite"
 
 
 def _path(home: Home, run: StudyRunId) -> Path:

@@ -14,6 +14,9 @@ from wardround.client.data.checks import check_fit
 from wardround.client.data.manifest import load_manifest
 from wardround.client.data.registry import check_unchanged
 from wardround.client.identity import accepted_by, accepted_roster
+from wardround.client.open_runs import joined_open_runs
+from wardround.client.secagg.runs import counting_runs
+from wardround.client.spending import paid_runs
 from wardround.client.studies.budget import budget_of
 from wardround.common.errors import WardroundError
 
@@ -33,7 +36,7 @@ class Check:
         rule: Stable name: a field of the policy, or ``site``, ``roster``, ``ledger``, ``data``, ``weights``, ``model``.
         words: What was looked at, what the study has and what is allowed.
         error: Why the study cannot be approved; None: nothing wrong with this.
-        certain: Whether that holds whatever patients are drawn for training.
+        certain: Whether that holds whatever patients are drawn for training, and whatever run is asked for.
     """
 
     rule: str
@@ -55,7 +58,12 @@ def checks(home: Home, study: Study, data: Sequence[RegisteredData]) -> tuple[Ch
             ledger is not usable.
     """
     before = (_carried_out(*rule) for rule in (*_membership(home, study), *_policy(home, study, data)))
-    return (*before, _budget(home, study), *(_carried_out(*rule) for rule in _work(home, study, data)))
+    return (
+        *before,
+        _budget(home, study),
+        *_runs(home, study),
+        *(_carried_out(*rule) for rule in _work(home, study, data)),
+    )
 
 
 Rule = tuple[str, str, "Callable[[], object]"]
@@ -134,6 +142,26 @@ def _budget(home: Home, study: Study) -> Check:
         return Check("ledger", "the patients' privacy budget has room for the study")
     words = "the patients' privacy budget has room for the study only if the patient who bears most is not drawn"
     return Check("ledger", words, certain=False)
+
+
+def _runs(home: Home, study: Study) -> tuple[Check, ...]:
+    """Whether policy leaves room for another run; of a study that has not run here there is nothing to say.
+
+    An approval is of use without it: the run that is under way goes on.
+    """
+    rule, allowed = "runs_per_study", home.policy.runs_per_study
+    try:
+        paid = paid_runs(home, study.id) if home.ledger.exists else set()
+        joined = counting_runs(home, study.id) | paid | set(joined_open_runs(home, study.id))
+    except WardroundError as error:
+        return (Check(rule, "the list of this study's earlier runs here", error),)
+    if not joined:
+        return ()
+    words = f"runs of this study that this hospital has joined: {len(joined)}; allowed: {allowed}"
+    if len(joined) < allowed:
+        return (Check(rule, words),)
+    unless = "nothing was sent in one of these or the policy allows more" if study.private else "the policy allows more"
+    return (Check(rule, f"{words} ({rule}): another one is refused (WR-1712) unless {unless}", certain=False),)
 
 
 def _check_data(item: RegisteredData, study: Study) -> None:

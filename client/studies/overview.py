@@ -98,7 +98,7 @@ class Overview:
 
     @property
     def certain(self) -> bool:
-        """Whether what was found holds whatever patients are drawn."""
+        """Whether what was found holds whatever patients are drawn, and whatever run is asked for."""
         return all(check.certain for check in self.checks)
 
     def as_json(self) -> dict[str, Any]:

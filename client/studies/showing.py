@@ -38,6 +38,9 @@ _WHEN: Final = {
     "end": "at the end",
     BESIDE: "with others",
 }
+_MAY_REFUSE: Final = {"ledger": "ledger", "runs_per_study": "policy"}
+"""Rules that an approved study may still be refused by, and what refuses it then."""
+
 _TASKS: Final = {
     "segmentation": "outlines in every image",
     "binary": "says of every image whether it shows",
@@ -251,10 +254,13 @@ def _print_outcome(console: Console, found: Overview) -> None:
         console.print(Text(f"It cannot be approved here, for {reasons}: see NO above.", style="bold red"))
         return
     people = "two people" if found.approvers > 1 else "a person"
+    refusing = [
+        word for rule, word in _MAY_REFUSE.items() if any(c.rule == rule and not c.certain for c in found.checks)
+    ]
     said = (
         "Nothing speaks against it"
         if found.certain
-        else "It may be approved, and the ledger may refuse it: see ? above"
+        else f"It may be approved, and the {' or the '.join(refusing)} may refuse it: see ? above"
     )
     console.print(Text(f"{said}; it takes {people} to approve it.", style="bold"))
     digits = found.study.id.removeprefix("sha256:")[:12]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from datetime import UTC, datetime, time
 from typing import TYPE_CHECKING, Any
@@ -12,12 +13,16 @@ from fakes.proposals import NOW, PROMISE, SITES, Consortium, open_study, put_dat
 from wardround.client.approval import People, approve
 from wardround.client.data.registry import register
 from wardround.client.home import Home, write_atomically
+from wardround.client.open_runs import join_open_run
 from wardround.client.policy import POLICY, Policy
 from wardround.client.proposals import pending_decisions
+from wardround.client.secagg.runs import joining
 from wardround.client.studies.checks import checks
+from wardround.client.studies.overview import overview
 from wardround.client.studies.rules import WORDS
 from wardround.common.errors import WardroundError
 from wardround.common.ids import StudyRunId
+from wardround.common.wire.base import RunContext
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -132,6 +137,39 @@ RUN_TIME = {"runs_per_study", "cross_validation", "score_models", "require_witne
 def test_every_field_of_the_policy_has_its_case() -> None:
     assert set(Policy.model_fields) - {"schema_"} == {*CASES, *RUN_TIME, "min_patients", "approvers"}
     assert set(WORDS) == set(Policy.model_fields) - {"schema_"}
+
+
+@pytest.mark.parametrize("mode", ["open", "private"])
+def test_runs_that_are_used_up_are_shown_before_the_next_one_is_refused(mode: str, tmp_path: Path) -> None:
+    policy = Policy(modes=("open", "private"), without_privacy=True, runs_per_study=2)
+    lungs, study = hospital(tmp_path, policy), open_study() if mode == "open" else private()
+
+    def shown() -> list[tuple[str, bool, bool]]:
+        found = checks(lungs.home, study, lungs.home.settings.data)
+        return [(row.words, row.error is None, row.certain) for row in found if row.rule == "runs_per_study"]
+
+    def join(name: str) -> None:
+        run = StudyRunId(name)
+        if mode == "open":
+            join_open_run(lungs.home, RunContext(study=study.id, run=run, seed=0))
+        else:
+            with joining(lungs.home, study.id, run, os.urandom):
+                pass
+
+    assert shown() == []
+    assert not (lungs.home.path / "secagg").exists()
+    join("first")
+    words = "runs of this study that this hospital has joined: {}; allowed: 2"
+    assert shown() == [(words.format(1), True, True)]
+    join("second")
+    ((said, holds, certain),) = shown()
+    assert said.startswith(words.format(2) + " (runs_per_study): another one is refused (WR-1712)")
+    assert (holds, certain) == (True, False)
+    with pytest.raises(WardroundError, match="WR-1712"):
+        join("third")
+    approved(lungs, study)  # a run that is under way goes on only while the study is approved
+    found = overview(lungs.home, lungs.propose(study), measure=False)
+    assert (found.approvable, found.certain) == (True, False)
 
 
 @pytest.mark.parametrize(

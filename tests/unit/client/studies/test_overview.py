@@ -41,7 +41,8 @@ def limit(lungs: Consortium, epsilon: float) -> None:
 
 
 def reserve(lungs: Consortium, run: str) -> None:
-    study = study_of()
+    """A run of an earlier study."""
+    study = study_of(name="earlier")
     cohort = Cohort.of([lungs.home.patient_key("Doe-1")])
     lungs.home.ledger.reserve(
         StudyRunId(run), study.id, cohort, mechanism=study.promise.step, steps=1, rounds=3, now=datetime.now(UTC)
