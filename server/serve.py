@@ -17,13 +17,13 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Final
 
 from wardround.common.errors import WardroundError
-from wardround.common.memory import bound_free_memory
 from wardround.server import metrics
 from wardround.server.consortium import Consortium
 from wardround.server.files import write_private
 from wardround.server.gateway import Gateway
 from wardround.server.lock import STATUS, locked
 from wardround.server.logs import end_logs, write_logs
+from wardround.server.memory import tend_memory
 from wardround.server.runs.manager import RunManager
 from wardround.server.superlink import SuperLink
 
@@ -60,7 +60,7 @@ def serve(
         WardroundError: WR-1914 or WR-1915, folder or database cannot be used; WR-1916, another one runs on this folder,
             or a port is taken; WR-1922, the SuperLink does not start.
     """
-    bound_free_memory()
+    tend_memory()
     with ExitStack() as stack:
         consortium = stack.enter_context(Consortium(folder))
         stack.enter_context(locked(folder))

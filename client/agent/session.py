@@ -19,6 +19,7 @@ from wardround.client.federation import connect
 from wardround.client.link import Link
 from wardround.client.membership import node_key, read_membership
 from wardround.common.errors import WardroundError
+from wardround.common.memory import WORTH_SECONDS, give_free_memory_back
 from wardround.common.wire.federation import Report
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Session:
         self._untaken: set[str] = set()
         self._resting = False
         self._looked = 0.0
+        self._given = time.process_time()
 
     def run(self) -> None:
         """Connect and work until the agent stops, or a new connection is needed.
@@ -140,9 +142,17 @@ class Session:
                 self._accepted(connection)
             self._tell(pulse)
             event = watch.wait(_WAIT)
+            if event is None:
+                self._give_memory_back()
             if event == "superlink" or pulse.forgotten:
                 return
             self._news(event, connection)
+
+    def _give_memory_back(self) -> None:
+        """Give back what messages needed, when some work was done since it was given back last."""
+        if time.process_time() - self._given > WORTH_SECONDS:
+            give_free_memory_back()
+            self._given = time.process_time()
 
     def _messages(self, connection: Connection, link: Link, pulse: Pulse) -> None:
         """Answer every message that waits."""

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Final
 import uvicorn
 from flwr.supercore.corestate import in_memory_corestate
 
-from wardround.common.memory import bound_free_memory
 from wardround.server.flower.door import Door
+from wardround.server.memory import tend_memory
 
 if TYPE_CHECKING:
     from wardround.server.flower.door import Application
@@ -25,7 +25,7 @@ PUSH_SECONDS: Final = 3600
 
 def _main() -> None:
     """Be ``flower-superlink``; end when standard input ends, which is when the parent has ended."""
-    bound_free_memory()
+    tend_memory()
     word = sys.stdin.buffer.readline().decode().strip()
     threading.Thread(target=_watch, daemon=True).start()
     plain = uvicorn.run

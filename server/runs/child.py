@@ -15,9 +15,9 @@ import traceback
 from typing import TYPE_CHECKING, BinaryIO, Final
 
 from wardround.common.errors import WardroundError
-from wardround.common.memory import bound_free_memory
 from wardround.server.app import app
 from wardround.server.flower import RuntimeGrid
+from wardround.server.memory import tend_memory
 from wardround.server.plan import PLAN_KEY
 from wardround.server.runs.talk import (
     TO_CHILD,
@@ -158,7 +158,7 @@ class _Grid(RuntimeGrid):
 
 def main() -> int:
     """Carry out the order on standard input; the exit status."""
-    bound_free_memory()
+    tend_memory()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to every process; the parent decides
     out = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no message
