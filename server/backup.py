@@ -15,7 +15,7 @@ import tempfile
 import time
 from contextlib import closing
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Final
 
 from wardround.common.errors import WardroundError
@@ -98,8 +98,10 @@ def restore(backup: Path, path: Path) -> Restored:
     make_private_folder(path)
     try:
         with tarfile.open(backup, mode="r:gz") as archive:
-            archive.extractall(path, filter="data")
-            moment = max((int(entry.mtime) for entry in archive.getmembers()), default=0)
+            entries = archive.getmembers()
+            for entry in entries:
+                _unpack(archive, entry, path)
+        moment = max((int(entry.mtime) for entry in entries), default=0)
         for name in _MADE_ANEW:
             (path / name).mkdir(mode=0o700, exist_ok=True)
         for item in (path, *path.rglob("*")):
@@ -111,6 +113,21 @@ def restore(backup: Path, path: Path) -> Restored:
     except BaseException:
         _clear(path)
         raise
+
+
+def _unpack(archive: tarfile.TarFile, entry: tarfile.TarInfo, path: Path) -> None:
+    """Write one file of a backup. Not ``extractall``: its filters are missing in Python before 3.11.4.
+
+    Raises:
+        tarfile.TarError: It is no plain file below the folder, or is there twice.
+    """
+    place = PurePosixPath(entry.name)
+    content = archive.extractfile(entry) if entry.isreg() else None
+    if content is None or place.is_absolute() or ".." in place.parts or (path / place).exists():
+        raise tarfile.TarError(entry.name)
+    (path / place).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with content, (path / place).open("xb") as file:
+        shutil.copyfileobj(content, file)
 
 
 def _fill(archive: tarfile.TarFile, path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import tarfile
 from typing import TYPE_CHECKING, Any
@@ -249,3 +250,23 @@ def test_what_is_no_backup_leaves_nothing(damage: str, run: Run, tmp_path: Path)
     out.write_bytes(content)
     assert run("restore", str(out), "--dir", str(tmp_path / "again"))[0] == 0  # the positive control
     assert (tmp_path / "again" / FILE).exists()
+
+
+@pytest.mark.parametrize("hostile", ["../outside", "/outside", "link", "hard", "pipe", "twice"])
+def test_a_backup_writes_plain_files_below_its_folder_alone(hostile: str, run: Run, tmp_path: Path) -> None:
+    out, again = tmp_path / "backup.tar.gz", tmp_path / "inner" / "again"
+    again.parent.mkdir()
+    assert run("backup", str(out))[0] == 0
+    with tarfile.open(out) as archive:
+        files = [(entry, archive.extractfile(entry).read()) for entry in archive.getmembers()]  # type: ignore[union-attr]
+    kinds = {"link": tarfile.SYMTYPE, "hard": tarfile.LNKTYPE, "pipe": tarfile.FIFOTYPE}
+    with tarfile.open(out, "w:gz") as archive:
+        for entry, content in files:
+            archive.addfile(entry, io.BytesIO(content))
+        added = tarfile.TarInfo(files[0][0].name if hostile == "twice" else hostile)
+        added.type, added.linkname = kinds.get(hostile, tarfile.REGTYPE), "/etc/passwd"
+        archive.addfile(added, io.BytesIO())
+    code, _, err = run("restore", str(out), "--dir", str(again))
+    assert (code, "WR-1914" in err) == (1, True)
+    assert not list(again.iterdir())
+    assert [path.name for path in again.parent.iterdir()] == ["again"]
