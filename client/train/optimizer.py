@@ -68,7 +68,14 @@ def import_state(optimizer: torch.optim.Optimizer, arrays: Mapping[str, NDArray[
     for number, part in state.items():
         if any(value.ndim and value.shape != parameters[number].shape for value in part.values()):
             raise WardroundError("WR-1206", f"The stored optimizer state differs in shape at parameter {number}.")
+        for name, value in part.items():
+            part[name] = _arranged_like(parameters[number], value)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _arranged_like(parameter: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
+    """``value`` as the parameter lies in memory: fused optimizers go through both in the order of memory."""
+    return torch.empty_like(parameter, dtype=value.dtype, device="cpu").copy_(value) if value.ndim else value
 
 
 def _quantities(optimizer: torch.optim.Optimizer) -> set[str]:

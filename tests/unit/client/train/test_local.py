@@ -109,6 +109,25 @@ def test_a_fresh_process_continues_exactly_from_the_stored_state() -> None:
         np.testing.assert_array_equal(array, state_arrays(copied)[name])
 
 
+@pytest.mark.parametrize(
+    "optimizer", [{"optimizer": "adamw"}, {"optimizer": "adam"}, {"optimizer": "sgd", "momentum": 0.9}]
+)
+@pytest.mark.parametrize("kind", ["classification", "segmentation"])
+def test_rounds_with_a_kept_state_are_one_training(kind: str, optimizer: dict[str, Any]) -> None:
+    """Weights lie in channels-last memory and a stored state does not: its values must meet their own weights again."""
+    plan, data = study(kind, learning_rate=0.01, **optimizer), bright_discs(masks=kind == "segmentation")
+    whole, cut, fresh = (build_model(plan, seed=0) for _ in range(3))
+    run(plan, whole, data, samples=48)
+    state = run(plan, cut, data, samples=24).optimizer_state
+    fresh.load_state_dict(cut.state_dict())
+    run(plan, cut, data, start=24, samples=24, optimizer_state=state)
+    run(plan, fresh, data, start=24, samples=24)
+    expected, found, forgot = (state_arrays(model) for model in (whole, cut, fresh))
+    for name, array in expected.items():
+        np.testing.assert_array_equal(array, found[name])
+    assert any(not np.array_equal(array, forgot[name]) for name, array in expected.items()), "the state matters"
+
+
 def test_reset_returns_no_optimizer_state() -> None:
     plan, data = study(optimizer_state="reset"), bright_discs()
     assert run(plan, build_model(plan, seed=0), data, samples=4).optimizer_state == {}
