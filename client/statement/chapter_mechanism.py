@@ -72,8 +72,8 @@ def _sensitivity(facts: Facts) -> Question:
         "How much can one patient change?",
         (
             (
-                f"A patient's gradient is clipped to norm {number(lattice.clip)}. With what float arithmetic and "
-                f"rounding to the lattice may add, one patient changes a sum by {number(lattice.sensitivity)} at most. "
+                f"A patient's gradient is clipped to norm {number(lattice.clip)}. With what float arithmetic may add, "
+                f"one patient changes a sum by {number(lattice.sensitivity)} at most. "
                 "A gradient that is not a number counts as zero. Nothing about this is learnt from the data."
             ),
         ),
@@ -98,8 +98,8 @@ def _noise(facts: Facts) -> Question:
                 f"sensitivity. {shared}: a standard deviation of {number(plan.deviation)} lattice units."
             ),
             (
-                "Rounding a Gaussian to integers on top of integers is the same as rounding the sum, so nothing is "
-                "lost by it and the accounting of the Gaussian holds."
+                "The sum with its Gaussian noise is rounded to whole steps of the lattice. Rounding comes after the "
+                "noise and sees nothing else, so nothing is lost by it and the accounting of the Gaussian holds."
             ),
         ),
         {
@@ -130,7 +130,7 @@ def _numerics(facts: Facts) -> Question:
     if facts.study.distributed:
         slack = (
             (
-                "A sum of several hospitals' rounded noise is not exactly a rounded Gaussian. The difference adds less "
+                "A sum of what several hospitals rounded is not exactly a rounded sum. The difference adds less "
                 f"than 10^{max(math.ceil(facts.added_to_delta), _SMALLEST)} to delta."
             ),
         )
@@ -140,8 +140,8 @@ def _numerics(facts: Facts) -> Question:
         (
             (
                 "Noise that is computed in floating point can give values away by their last digits (Mironov 2012). "
-                "Here integers on a lattice get integer noise, before anything else is computed from them, and the "
-                "sampler computes every value exactly where floating point could round it the wrong way."
+                "Here only whole numbers on a lattice leave this step: each is exactly what sum and noise round to, "
+                "computed with more digits where floating point could round it the wrong way."
             ),
             (
                 "Norms and sums are computed in float64, gradients by kernels in single precision. What their rounding "

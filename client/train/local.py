@@ -171,19 +171,20 @@ def _to_device(array: NDArray[np.generic], device: Device) -> torch.Tensor:
     return tensor
 
 
-def place_model(model: torch.nn.Module, device: Device) -> None:
-    """Move the model to the device, weights channels-last; only looks the second time."""
+def place_model(model: torch.nn.Module, device: Device, memory: torch.memory_format | None = None) -> None:
+    """Move the model to the device, weights channels-last or as ``memory`` says; only looks the second time."""
     widest = max((parameter.ndim for parameter in model.parameters()), default=0)
-    if not all(_is_placed(tensor, widest, device) for tensor in model.state_dict(keep_vars=True).values()):
+    memory = memory or (channels_last(widest) if widest >= 4 else torch.contiguous_format)
+    if not all(_is_placed(tensor, widest, device, memory) for tensor in model.state_dict(keep_vars=True).values()):
         model.to(device.kind)
         if widest >= 4:
-            model.to(memory_format=channels_last(widest))  # type: ignore[call-overload]
+            model.to(memory_format=memory)  # type: ignore[call-overload]
 
 
-def _is_placed(tensor: torch.Tensor, widest: int, device: Device) -> bool:
+def _is_placed(tensor: torch.Tensor, widest: int, device: Device, memory: torch.memory_format) -> bool:
     if tensor.device != device.kind:
         return False
-    return tensor.ndim != widest or widest < 4 or tensor.is_contiguous(memory_format=channels_last(widest))
+    return tensor.ndim != widest or widest < 4 or tensor.is_contiguous(memory_format=memory)
 
 
 def channels_last(axes: int) -> torch.memory_format:

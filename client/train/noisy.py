@@ -35,7 +35,6 @@ from wardround.common.crypto.randomness import draw
 from wardround.common.errors import WardroundError
 from wardround.common.models.initial import trained_parameters
 from wardround.common.models.state import state_arrays
-from wardround.common.privacy.lattice import WIDEST
 from wardround.common.privacy.noise import poisson_sample
 from wardround.common.rounds.schedule import learning_rate
 
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
 
     from wardround.client.data.prepare import PreparedSet
     from wardround.client.train.device import Device
+    from wardround.client.train.per_sample.recorder import Sums
     from wardround.common.crypto.randomness import RandomSource
     from wardround.common.privacy.lattice import Lattice
     from wardround.common.privacy.plan import NoisePlan
@@ -105,10 +105,25 @@ class PatientGradients:
             images[data.patients[index]].append(int(index))
         self._images = [np.array(own, dtype=np.int64) for own in images.values()]
 
+    def place(self) -> None:
+        """Put the model where its gradients are taken, and as its weights lie in memory there."""
+        place_model(self._model, self._device, self._format)
+
+    @property
+    def _format(self) -> torch.memory_format | None:
+        """On a processor one gradient for every patient is fastest where images and weights are contiguous."""
+        return torch.contiguous_format if self._device.kind.type == "cpu" else None
+
     def noisy_sum(self, lattice: Lattice, *, deviation: float, limit: int) -> NoisySum:
         """One step, from the draw to the noise; the arguments are those of :meth:`Lattice.privatise`."""
         total = self.clipped_sum(self._drawn())
         return NoisySum(*lattice.privatise(total, deviation=deviation, limit=limit, random=self._random))
+
+    def noisy_mean(self, lattice: Lattice, *, deviation: float, denominator: float) -> NDArray[np.float32]:
+        """The same as a gradient, float32 ``[P]``: the noisy sum over a public denominator."""
+        return lattice.privatise_real(
+            self.clipped_sum(self._drawn()), deviation=deviation, denominator=denominator, random=self._random
+        )
 
     def _drawn(self) -> list[Indices]:
         """Steps 1 and 2: the images of each drawn patient."""
@@ -133,12 +148,12 @@ class PatientGradients:
             ``[P]``, in the order of the model's state.
         """
         with gpu_memory_errors():
-            place_model(self._model, self._device)
+            self.place()
             self._model.train()
             sums = self._recorder.zeros()
             for patients, units in self._micro_batches(drawn):
                 self._add_clipped(patients, units, sums)
-            return torch.cat([found.flatten() for found in sums.values()]).cpu().numpy()
+            return sums.whole.cpu().numpy()
 
     def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[tuple[list[Indices], int]]:
         """Patients with equally many images, and of how many units their batch is to be.
@@ -161,7 +176,7 @@ class PatientGradients:
         """``units`` where every place of a batch gives a patient the same bits, else 1; asked once in a process."""
         return units_without_places(self._model, self._study, self._device, units, copies)
 
-    def _add_clipped(self, patients: list[Indices], units: int, sums: Mapping[str, torch.Tensor]) -> None:
+    def _add_clipped(self, patients: list[Indices], units: int, sums: Sums) -> None:
         """Step 4 for one micro-batch, and step 5: add its patients' clipped gradients to ``sums``, by parameter."""
         copies = len(patients[0]) * self._study.promise.augmentations
         filled = [*patients, *[patients[0]] * (units - len(patients))]  # these take no part in the sum
@@ -174,18 +189,17 @@ class PatientGradients:
         factors[len(patients) :] = 0
         self._recorder.weighted_sum(factors, sums)
 
-    def _add_clipped_in_parts(self, batch: Indices, sums: Mapping[str, torch.Tensor]) -> None:
+    def _add_clipped_in_parts(self, batch: Indices, sums: Sums) -> None:
         """The same for one patient whose copies are more than the physical batch holds."""
         size, whole = self._study.training.batch_size, torch.ones(1, dtype=torch.float64, device=self._device.kind)
         gradient = self._recorder.zeros()
         for part in np.split(batch, range(size, len(batch), size)):
             self._record(part, 1, len(part) / len(batch))
             self._recorder.weighted_sum(whole, gradient)
-        squares = torch.stack([found.square().sum() for found in gradient.values()])
-        factor = clip_factors(squares.sum().sqrt().reshape(1), self._study.promise.clip)[0]
+        norm = torch.linalg.vector_norm(gradient.whole).reshape(1)
+        factor = clip_factors(norm, self._study.promise.clip)[0]
         if factor != 0:
-            for name, found in gradient.items():
-                sums[name] += found * factor
+            sums.whole.add_(gradient.whole * factor)
 
     def _record(self, batch: Indices, units: int, share: float) -> None:
         """Forward and backward; a unit's loss is the mean over its copies, times ``share``."""
@@ -193,7 +207,7 @@ class PatientGradients:
         loss = make_loss(self._study.training.loss, None)
         # In float32 on every device: half precision could move other patients' gradients by more than the float slack.
         with self._recorder.recording(units):
-            logits = self._model(images.contiguous(memory_format=channels_last(images.ndim)))
+            logits = self._model(images.contiguous(memory_format=self._format or channels_last(images.ndim)))
             value = loss_of_units(loss, logits, targets if masks is None else masks, units)
             torch.autograd.backward(value * share)
 
@@ -259,28 +273,28 @@ def train_noisily(
     Returns:
         The optimizer's state; empty if the study resets it.
     """
+    gradients.place()  # before the optimizer's state is laid out as the weights are
     trained = trained_parameters(model).values()
     optimizer = make_optimizer(study.training, trained, learning_rate(study.training, progress))
     import_state(optimizer, optimizer_state or {})
     for _ in range(study.promise.local_steps):
-        found = gradients.noisy_sum(plan.lattice, deviation=plan.deviation, limit=WIDEST)
-        put_gradient(model, found.units, plan.lattice.step / plan.denominator)
+        put_gradient(model, gradients.noisy_mean(plan.lattice, deviation=plan.deviation, denominator=plan.denominator))
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return export_state(optimizer) if study.training.optimizer_state == "keep" else {}
 
 
-def put_gradient(model: torch.nn.Module, units: NDArray[np.int64], unit: float) -> None:
-    """Give every trained parameter its part of ``units * unit`` as its gradient.
+def put_gradient(model: torch.nn.Module, found: NDArray[np.float32]) -> None:
+    """Give every trained parameter its part of a gradient.
 
     Args:
         model: Gets gradients.
-        units: Noisy lattice units ``[P]``, in the order of the trained parameters.
-        unit: What one of them stands for.
+        found: ``[P]``, in the order of the trained parameters; the gradients may be views of it.
     """
-    start = 0
+    whole, start = torch.from_numpy(found), 0
     for parameter in trained_parameters(model).values():
-        part = torch.from_numpy(units[start : start + parameter.numel()])
-        # Like the weight also in memory: fused optimizers go through both in the order of memory.
-        parameter.grad = torch.empty_like(parameter).copy_(part.view(parameter.shape)).mul_(unit)
+        part = whole[start : start + parameter.numel()].view(parameter.shape)
         start += parameter.numel()
+        # Like the weight also in memory: fused optimizers go through both in the order of memory.
+        alike = parameter.device == part.device and parameter.stride() == part.stride()
+        parameter.grad = part if alike else torch.empty_like(parameter).copy_(part)

@@ -1,18 +1,18 @@
-"""Exact integer noise, Poisson sampling and stochastic rounding from an unpredictable source.
+"""Exact integer noise and Poisson sampling from an unpredictable source.
 
-``rounded_gaussian`` gives ``round(d Z)`` for a standard normal Z and the deviation d in lattice units:
+:class:`RoundedGaussian` gives ``round(y + d Z)`` for real y, a standard normal Z and the deviation d in lattice units:
 
 1. A fresh 32-byte key is drawn and expanded by AES-256-CTR; it makes one array and is kept nowhere.
 2. U and V are uniform on (-1, 1), each 512 bits of the stream: 64 bits now, 448 only where they are asked for.
    Pairs with ``S = U^2 + V^2 >= 1`` are dropped (Marsaglia's polar method, 1964); the others give the two independent
    normals ``U g`` and ``V g`` with ``g = sqrt(-2 ln(S) / S)``.
-3. float64 computes ``d U g`` from the first 64 bits, together with a bound on its error (:func:`_error`).
+3. float64 computes ``y + d U g`` from the first 64 bits, with a bound on its error (:func:`_error`).
 4. Where the nearest boundary between two integers is farther away than the bound, rounding the float is rounding the
    exact value, whatever the other 448 bits are. Everywhere else, where S is so near 0 or 1 that float64 loses it
    included, the value is computed from all 512 bits with 200 decimal digits.
 
-The result is a function of the 512-bit uniforms; float64 only finds it faster. Its total variation distance from
-``round(d Z)`` is below 2^-250 for each value, for uniform stream bits (README.md, section 4).
+The result is a function of y and the 512-bit uniforms; float64 only finds it faster. Its total variation distance from
+``round(y + d Z)`` is below 2^-250 for each value, for uniform stream bits (README.md, section 4).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import decimal
 import math
 from decimal import Decimal
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -28,8 +28,6 @@ from wardround.common.crypto.keystream import Keystream
 from wardround.common.crypto.randomness import draw
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
     from wardround.common.crypto.randomness import RandomSource
@@ -39,19 +37,15 @@ if TYPE_CHECKING:
 
 LEAST_DEVIATION: Final = 16.0
 LARGEST_DEVIATION: Final = 2.0**44
+LARGEST_MEAN: Final = 2.0**51
+"""Largest magnitude of a value that gets noise: with the noise it is an integer that float64 and int64 hold."""
 
-BLOCK: Final = 1 << 14
-"""Values rounded at a time: they stay in the processor's cache."""
+BLOCK: Final = 12_288
+"""Values that get noise at a time: what is worked on stays in the processor's second-level cache."""
 
-_PAIRS: Final = 1 << 13
-"""Pairs in a block: what is worked on stays in the processor's second-level cache."""
 _MARGIN: Final = 2.0**-20
 """Pairs with S below it, or this near to 1, are refined: float64 knows too little of S, or of its logarithm."""
-LARGEST_ROUNDED: Final = 2.0**62
-"""Largest magnitude of a value that is rounded: it and its neighbour fit into 64 bits."""
 
-_NEAR: Final = 2.0**-11
-"""Pairs with S this near to 1 are held against an error bound of their own."""
 _UNIT: Final = 2.0**-53
 
 _MORE_BYTES: Final = 56
@@ -62,34 +56,69 @@ _DIGITS: Final = decimal.Context(prec=200, rounding=decimal.ROUND_HALF_EVEN, Emi
 _SCALE: Final = Decimal(1 << 512)
 
 
-def rounded_gaussian(size: int, deviation: float, random: RandomSource) -> NDArray[np.int64]:
-    """``size`` independent values of ``round(deviation * Z)``, Z standard normal.
+class RoundedGaussian:
+    """Noise for one array, which may come block by block.
 
     Args:
-        size: How many.
-        deviation: Standard deviation before rounding, in lattice units, from 16 to 2^44.
+        deviation: Standard deviation before rounding, d, in lattice units, from 16 to 2^44.
         random: Draws the 32 bytes of the key.
 
-    Returns:
-        int64 ``[size]``. No value exceeds 38 deviations; one exceeds 14 with a probability below 2^-144.
-
     Raises:
-        ValueError: The size or the deviation is out of range.
+        ValueError: The deviation is out of range.
     """
-    if size < 0:
-        raise ValueError(f"there are no {size} values")
-    if not LEAST_DEVIATION <= deviation <= LARGEST_DEVIATION:
-        raise ValueError(f"a deviation lies between 16 and 2^44 lattice units, not {deviation}")
-    key = draw(random, 32)
-    stream, values = Keystream(key), np.empty(size, dtype=np.int64)
-    done = first = 0
-    while done < size:
-        pairs = min(_PAIRS, (size - done) * 2 // 3 + 16)  # pi / 4 of the pairs stay, and each gives two values
-        block = _block(_words(stream, 2 * pairs).view("<i8").reshape(2, pairs), deviation, key, first)
-        kept = min(block.size, size - done)
-        values[done : done + kept] = block[:kept]
-        done, first = done + kept, first + pairs
-    return values
+
+    def __init__(self, deviation: float, random: RandomSource) -> None:
+        if not LEAST_DEVIATION <= deviation <= LARGEST_DEVIATION:
+            raise ValueError(f"a deviation lies between 16 and 2^44 lattice units, not {deviation}")
+        self._deviation = deviation
+        self._key = draw(random, 32)
+        self._stream = Keystream(self._key)
+        self._drawn = 0
+
+    def around(self, means: NDArray[np.float64]) -> NDArray[np.int64]:
+        """``round(y + deviation * Z)`` for each y, with an independent standard normal Z.
+
+        Args:
+            means: float64 ``[size]``, the next values of the array; finite, of magnitude 2^51 at most. Beyond 2^40 it
+                takes long, because most values are computed with 200 digits.
+
+        Returns:
+            int64 ``[size]``. No value is farther than 38 deviations from y; one is farther than 14 with a probability
+            below 2^-144.
+
+        Raises:
+            TypeError: The values are not float64.
+            ValueError: A value is not finite or too large.
+        """
+        values = np.empty(means.size, dtype=np.int64)
+        self.around_into(means, values)
+        return values
+
+    def around_into(self, means: NDArray[np.float64], into: NDArray[np.int64]) -> None:
+        """:meth:`around`, written into an array of the same size."""
+        if means.dtype != np.float64:
+            raise TypeError(f"values that get noise are float64, not {means.dtype}")
+        largest = largest_magnitude(means)
+        if not largest <= LARGEST_MEAN:
+            raise ValueError("values that get noise are finite and of magnitude 2^51 at most")
+        dropped: list[int] = []
+        done = 0
+        while done < means.size:
+            wanted = min(BLOCK, means.size - done)
+            # pi / 4 of the pairs stay, and each gives two values; with these many it is seldom too few of them
+            pairs = self._draw(wanted * 42 // 64 + 64)
+            block, again = _block(pairs, means[done : done + wanted], self._deviation, largest)
+            into[done : done + block.size] = block
+            dropped += [done + at for at in again]
+            done += block.size
+        if dropped:
+            into[dropped] = self.around(means[dropped])
+
+    def _draw(self, count: int) -> _Pairs:
+        """The next pairs of the stream."""
+        words = _words(self._stream, 2 * count).view("<i8").reshape(2, count)
+        first, self._drawn = self._drawn, self._drawn + count
+        return _Pairs(words, self._key, first)
 
 
 def poisson_sample(count: int, rate: float, random: RandomSource) -> NDArray[np.bool_]:
@@ -115,66 +144,6 @@ def poisson_sample(count: int, rate: float, random: RandomSource) -> NDArray[np.
     return words < np.uint64(int(math.ldexp(rate, 64)))
 
 
-def stochastic_round(values: NDArray[np.float64], random: RandomSource) -> NDArray[np.int64]:
-    """Each value rounded up with a probability of its fractional part, down otherwise.
-
-    With the dither r, a multiple of 2^-53 in [0, 1), the result is ``ceil(v' - r)`` for a v' within 2^-54 of v. Two
-    vectors that are rounded with the same dither therefore differ by less than one unit more in every coordinate, and
-    the mean of the result is within 2^-52 of the value.
-
-    Args:
-        values: float64 ``[P]``, finite, of magnitude 2^62 at most.
-        random: Draws the 32 bytes of a key.
-
-    Returns:
-        int64 ``[P]``.
-
-    Raises:
-        TypeError: The values are not float64.
-        ValueError: A value is not finite or too large.
-    """
-    rounder, flat = Dither(random), values.reshape(-1)
-    rounded = np.empty(flat.size, dtype=np.int64)
-    for first in range(0, flat.size, BLOCK):
-        rounded[first : first + BLOCK] = rounder.round(flat[first : first + BLOCK])
-    return rounded.reshape(values.shape)
-
-
-class Dither:
-    """The dither of one array, for arrays that are rounded block by block; see :func:`stochastic_round`.
-
-    Args:
-        random: Draws the 32 bytes of the key.
-    """
-
-    def __init__(self, random: RandomSource) -> None:
-        self._stream = Keystream(draw(random, 32))
-
-    def round(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """The next values of the array, float64 ``[size]``, rounded.
-
-        Raises:
-            TypeError: The values are not float64.
-            ValueError: A value is not finite or too large.
-        """
-        if values.dtype != np.float64:
-            raise TypeError(f"values to be rounded are float64, not {values.dtype}")
-        if not largest_magnitude(values) <= LARGEST_ROUNDED:
-            raise ValueError("values to be rounded are finite and of magnitude 2^62 at most")
-        return self.round_within(values)
-
-    def round_within(self, values: NDArray[np.float64]) -> NDArray[np.int64]:
-        """:meth:`round` of values that are known to be finite and small enough."""
-        words = _words(self._stream, values.size)
-        words >>= np.uint64(11)
-        dither = words * _UNIT
-        below = np.floor(values)
-        above = values - below
-        above -= dither  # only its sign matters, which is exact
-        below += np.ceil(above, out=above)
-        return below.astype(np.int64)
-
-
 def largest_magnitude(values: NDArray[np.float64]) -> float:
     """0 for no values; not a number if one of them is none."""
     return max(float(values.max()), -float(values.min())) if values.size else 0.0
@@ -187,40 +156,94 @@ def _words(stream: Keystream, count: int) -> NDArray[np.uint64]:
     return octets.view("<u8")
 
 
-def _block(words: NDArray[np.int64], deviation: float, key: bytes, first: int) -> NDArray[np.int64]:
-    """The values of the pairs ``[2, pairs]``, of which the first is pair number ``first`` of the stream."""
-    candidates, points, squares = _candidates(words)
+class _Pairs(NamedTuple):
+    """Pairs of uniforms of a stream.
+
+    Attributes:
+        words: The first 64 bits of U and of V, as signed numbers, ``[2, pairs]``.
+        key: Of the stream.
+        first: Number of the first pair in the stream.
+    """
+
+    words: NDArray[np.int64]
+    key: bytes
+    first: int
+
+
+def _block(pairs: _Pairs, means: _Reals, deviation: float, largest: float) -> tuple[NDArray[np.int64], list[int]]:
+    """Steps 2 to 4.
+
+    The U of the pairs that stay, one after the other, and then their V give the values. No mean exceeds ``largest``.
+
+    Returns:
+        The values of the first means, as many as there are pairs for; and the places among them that hold nothing,
+        because their pair is dropped after all.
+    """
+    size = means.size
+    if size % 2:
+        means = np.append(means, 0.0)
+    words, key, first = pairs
+    chosen, reals, squares = _candidates(words, means.size // 2)
+    means = means[: reals.size].reshape(reals.shape)
     with np.errstate(divide="ignore", invalid="ignore"):  # of pairs with S near 0 or beyond 1, which are refined
-        factors = _factors(squares, deviation)
-        points *= factors
-        values = np.rint(points)
+        reals *= _factors(squares, deviation * 2.0**-63)
+        reals += means
+        values = np.rint(reals)
         integers = values.astype(np.int64)
-        values -= points
-        distances = np.abs(values, out=values)
-        # One bound for almost all of them; what it leaves open is held against a bound of its own.
-        unsure = np.maximum(distances[0], distances[1]) >= 0.5 - _common_error(deviation)
-        unsure |= squares <= _MARGIN
-        unsure |= squares >= 1 - _NEAR
-        columns = np.flatnonzero(unsure)
-        columns = columns[~_certain(points[:, columns], distances[:, columns], factors[columns], squares[columns])]
-
-    def exact(column: int) -> tuple[int, int] | None:
-        pair = int(candidates[column])
-        return refine((int(words[0, pair]), int(words[1, pair])), deviation, further_bits(key, first + pair))
-
-    return _corrected(integers, columns.tolist(), exact).reshape(-1)
+        reals -= values
+    dropped = []
+    for column in _unsure(words, chosen, means, reals, squares, deviation, largest):
+        pair = int(chosen[column])
+        bits, around = (int(words[0, pair]), int(words[1, pair])), (float(means[0, column]), float(means[1, column]))
+        exact = refine(bits, deviation, further_bits(key, first + pair), around)
+        if exact is None:
+            dropped += [place for place in (column, len(chosen) + column) if place < size]
+        else:
+            integers[:, column] = exact
+    return integers.reshape(-1)[:size], dropped
 
 
-def _candidates(words: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
-    """Step 2 by float64: which pairs may stay ``[n]``, their U and V ``[2, n]`` and S ``[n]``."""
-    points = words * 2.0**-63
+def _unsure(  # noqa: PLR0917
+    words: NDArray[np.int64],
+    chosen: NDArray[np.intp],
+    means: _Reals,
+    rests: _Reals,
+    squares: _Reals,
+    deviation: float,
+    largest: float,
+) -> list[int]:
+    """The columns of ``rests [2, n]``, reals less the nearest integers, in which float64 may have rounded wrongly."""
+    # One bound for all; what it leaves open is held against a bound of its own.
+    limit = 0.5 - _common_error(deviation, largest)
+    if largest_magnitude(rests) < limit and squares.min() > _MARGIN and squares.max() < 1 - _MARGIN:
+        return []
+    sure = (np.abs(rests) < limit).all(axis=0) & (squares > _MARGIN) & (squares < 1 - _MARGIN)
+    columns = np.flatnonzero(~sure)
+    points, squares = words[:, chosen[columns]] * 2.0**-63, squares[columns]
+    plain = (squares > _MARGIN) & (squares < 1 - _MARGIN)
+    squares = np.where(plain, squares, 0.5)  # the others only keep the arithmetic quiet
+    factors = _factors(squares, deviation)
+    errors = _error(np.abs(points * factors), factors, -np.log(squares), np.abs(means[:, columns]))
+    near = (np.abs(rests[:, columns]) + errors < 0.5).all(axis=0)
+    found: list[int] = columns[~(plain & near)].tolist()
+    return found
+
+
+def _candidates(
+    words: NDArray[np.int64], most: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64], NDArray[np.float64]]:
+    """Step 2 by float64: the first pairs that may stay ``[n]``, up to ``most``, their U, V ``[2, n]`` and S ``[n]``.
+
+    U and V come in units of 2^-63.
+    """
+    points = words.astype(np.float64)
     squares = points[0] * points[0]
     squares += points[1] * points[1]
-    candidates = np.flatnonzero(squares < 1 + _MARGIN)
+    candidates = np.flatnonzero(squares < (1 + _MARGIN) * 2.0**126)[:most]
     chosen = np.empty((2, len(candidates)))
     for row, into in zip(points, chosen, strict=True):
         row.take(candidates, out=into, mode="clip")  # another mode would copy through a buffer
-    return candidates, chosen, squares.take(candidates, mode="clip")
+    return candidates, chosen, squares.take(candidates, mode="clip") * 2.0**-126
 
 
 def _factors(squares: NDArray[np.float64], deviation: float) -> NDArray[np.float64]:
@@ -233,47 +256,22 @@ def _factors(squares: NDArray[np.float64], deviation: float) -> NDArray[np.float
     return factors
 
 
-def _certain(
-    reals: NDArray[np.float64],
-    distances: NDArray[np.float64],
-    factors: NDArray[np.float64],
-    squares: NDArray[np.float64],
-) -> NDArray[np.bool_]:
-    """Of pairs ``[2, n]`` with their distances from the nearest integers: whether both are surely rounded right."""
-    plain = (squares > _MARGIN) & (squares < 1 - _MARGIN)
-    logarithms = -np.log(np.where(plain, squares, 0.5))  # the others only keep the arithmetic quiet
-    near = distances + _error(np.abs(reals), factors, logarithms) < 0.5
-    certain: NDArray[np.bool_] = plain & near[0] & near[1]
-    return certain
+def _common_error(deviation: float, largest: float) -> float:
+    """A bound on :func:`_error` for every S in [2^-20, 1 - 2^-20] and every y up to ``largest``.
+
+    There ``|d U g| <= d sqrt(2 L)``, ``2^-20 <= L < 13.9`` and ``g < 5400``: 338 u d, 23,171 u d and 22 u d.
+    """
+    return (24_000 * deviation + 4 * largest) * _UNIT
 
 
-def _common_error(deviation: float) -> float:
-    """A bound on :func:`_error` for every S in [2^-20, 1 - 2^-11]: there ``|d U g| < 5.3 d`` and ``g < 5400``."""
-    return float(_error(np.float64(5.3 * deviation), np.float64(5400 * deviation), np.float64(_NEAR)))
-
-
-def _error(reals: _Floats, factors: _Floats, logarithms: _Floats) -> _Floats:
-    """A bound on the error of ``reals = d U g`` in step 3, four times what the analysis needs.
+def _error(reals: _Floats, factors: _Floats, logarithms: _Floats, means: _Floats) -> _Floats:
+    """A bound on the error of step 3, four times what the analysis needs, from ``reals = |d U g|`` and |y|.
 
     With u = 2^-53, L = -ln(S) and S in [2^-20, 1 - 2^-20]: the first 64 bits give U to ``u |U| + 2^-63``, hence S to
     ``7 u S``, and L to ``7 u + 8 u L`` if the logarithm is good to 4 units in the last place; then ``d U g`` is good to
-    ``|d U g| (12 + 3.5 / L) u + d g 2^-63`` (README.md, section 4).
+    ``|d U g| (12 + 3.5 / L) u + d g 2^-63``, and its sum with y to ``(|d U g| + |y|) u`` more (README.md, section 4).
     """
-    return reals * (64 * _UNIT + 16 * _UNIT / logarithms) + factors * 2.0**-61
-
-
-def _corrected(
-    values: NDArray[np.int64], unsure: list[int], exact: Callable[[int], tuple[int, int] | None]
-) -> NDArray[np.int64]:
-    """``values`` ``[2, pairs]`` with the unsure columns replaced, or dropped."""
-    dropped = []
-    for column in unsure:
-        pair = exact(column)
-        if pair is None:
-            dropped.append(column)
-        else:
-            values[:, column] = pair
-    return np.delete(values, dropped, axis=1) if dropped else values
+    return reals * (64 * _UNIT + 16 * _UNIT / logarithms) + factors * 2.0**-61 + means * (4 * _UNIT)
 
 
 def further_bits(key: bytes, pair: int) -> tuple[int, int]:
@@ -283,13 +281,16 @@ def further_bits(key: bytes, pair: int) -> tuple[int, int]:
     return int.from_bytes(octets[:_MORE_BYTES], "big"), int.from_bytes(octets[_MORE_BYTES:], "big")
 
 
-def refine(words: tuple[int, int], deviation: float, further: tuple[int, int]) -> tuple[int, int] | None:
-    """Step 4: one pair from all of its bits, or nothing if it is dropped.
+def refine(
+    words: tuple[int, int], deviation: float, further: tuple[int, int], means: tuple[float, float]
+) -> tuple[int, int] | None:
+    """Step 4: two values from all bits of a pair, or nothing if it is dropped.
 
     Args:
         words: The first 64 bits of U and of V, as signed numbers.
         deviation: d.
         further: The 448 bits that follow.
+        means: The y of each of the two.
     """
     with decimal.localcontext(_DIGITS):
         u, v = ((Decimal(((word << 448) + more) * 2 + 1) / _SCALE) for word, more in zip(words, further, strict=True))
@@ -297,7 +298,7 @@ def refine(words: tuple[int, int], deviation: float, further: tuple[int, int]) -
         if square >= 1:
             return None
         factor = Decimal(deviation) * (-2 * square.ln() / square).sqrt()
-        return _nearest(u * factor), _nearest(v * factor)
+        return _nearest(u * factor + Decimal(means[0])), _nearest(v * factor + Decimal(means[1]))
 
 
 def _nearest(value: Decimal) -> int:

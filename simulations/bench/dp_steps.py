@@ -72,7 +72,7 @@ def loss_of(name: str) -> Loss:
 
 
 def channels_last_memory(model: nn.Module, images: Tensor) -> Tensor:
-    """Put model and images into channels-last memory, in which a site trains; the images."""
+    """Put model and images into channels-last memory, in which a site trains without privacy; the images."""
     place_model(model, choose_device("cpu"))
     return images.contiguous(memory_format=channels_last(images.ndim))
 
@@ -96,7 +96,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
 
     Forward, backward, norms, clipping, sum, lattice, noise of the operating system's randomness, optimizer.
     """
-    images = channels_last_memory(model, images)
+    place_model(model, choose_device("cpu"), torch.contiguous_format)
     optimizer = torch.optim.SGD(model.parameters(), RATE)
     recorder = PerSample(model)
     lattice = Lattice(CLIP, sum(_sizes(model)))
@@ -108,9 +108,8 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
         with recorder.recording(len(images)):
             torch.autograd.backward(loss_of_units(loss, model(images), targets, len(images)))
         sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
-        total = torch.cat([found.flatten() for found in sums.values()]).numpy()
-        noisy, _ = lattice.privatise(total, deviation=deviation, random=os.urandom)
-        put_gradient(model, noisy, lattice.step / len(images))
+        total, units = sums.whole.numpy(), len(images)
+        put_gradient(model, lattice.privatise_real(total, deviation=deviation, denominator=units, random=os.urandom))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -123,7 +122,7 @@ def noise(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipl
     total = np.zeros(sum(_sizes(model)))
     lattice = Lattice(CLIP, total.size)
     deviation = lattice.deviation(multiplier)
-    return lambda: lattice.privatise(total, deviation=deviation, random=os.urandom)
+    return lambda: lattice.privatise_real(total, deviation=deviation, denominator=1.0, random=os.urandom)
 
 
 def _sizes(model: nn.Module) -> list[int]:

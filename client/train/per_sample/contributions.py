@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final
 import torch
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import Tensor
 
 SUMMED: Final = 512
@@ -22,6 +24,82 @@ BLOCK: Final = 1 << 14
 
 GPU_BLOCK: Final = 1 << 20
 """The same on a GPU, where every block costs the start of a kernel."""
+
+
+SMALL: Final = 1 << 12
+"""Values of a unit's gradient below which parameters are taken together: every call costs more than their values."""
+
+
+class Contributions:
+    """The gradients of one recording: for each parameter one of every unit.
+
+    Args:
+        units: How many.
+        device: Where the gradients are.
+    """
+
+    def __init__(self, units: int, device: torch.device) -> None:
+        self.units = units
+        self._device = device
+        self._gradients: dict[str, Tensor] = {}
+        self._squares: dict[str, Tensor] = {}
+
+    def __bool__(self) -> bool:
+        """Whether there are any."""
+        return bool(self._gradients)
+
+    def add(self, name: str, gradient: Tensor) -> None:
+        """Add to what the parameter has.
+
+        Args:
+            name: Of the parameter.
+            gradient: ``[units, *shape]`` in the parameter's data type.
+        """
+        known = self._gradients.get(name)
+        whole = gradient if known is None else known + gradient
+        self._gradients[name] = whole
+        if not _small(whole):
+            self._squares[name] = squares(whole)  # now, while it lies in the processor's cache
+
+    def norms(self) -> Tensor:
+        """Euclidean norm of each unit's gradient over all parameters, float64 ``[units]``."""
+        total = torch.zeros(self.units, dtype=torch.float64, device=self._device)
+        for found in self._squares.values():
+            total += found
+        _, together = self._small()
+        return total.add_(squares(together)).sqrt_()
+
+    def alike(self) -> bool:
+        """Whether all units have the same gradient, bit for bit."""
+        return all(bool((found == found[0]).all()) for found in self._gradients.values())
+
+    def add_to(self, sums: Mapping[str, Tensor], factors: Tensor) -> None:
+        """Add the sum over the units of factor times gradient, and let go of the gradients.
+
+        Args:
+            sums: float64 tensors of the parameters' shapes, contiguous.
+            factors: ``[units]``, float64, finite; a unit whose factor is 0 takes no part, whatever is in its gradient.
+        """
+        names, together = self._small()
+        partial = torch.zeros(together.shape[1], dtype=torch.float64, device=self._device)
+        add_weighted(together, factors, partial)
+        for name, part in zip(names, torch.split(partial, [sums[name].numel() for name in names]), strict=True):
+            sums[name].view(-1).add_(part)
+            del self._gradients[name]
+        for name in list(self._gradients):
+            add_weighted(self._gradients.pop(name), factors, sums[name])
+
+    def _small(self) -> tuple[list[str], Tensor]:
+        """The parameters that are taken together, and their gradients side by side ``[units, values]``."""
+        found = {
+            name: gradient.reshape(self.units, -1) for name, gradient in self._gradients.items() if _small(gradient)
+        }
+        nothing = torch.zeros(self.units, 0, device=self._device)
+        return list(found), torch.cat(list(found.values()), 1) if found else nothing
+
+
+def _small(gradients: Tensor) -> bool:
+    return gradients.numel() < SMALL * len(gradients)
 
 
 def squares(gradients: Tensor) -> Tensor:

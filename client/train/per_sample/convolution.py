@@ -138,6 +138,9 @@ def _backward(
 def _of_input(step: Step, rule: Rule) -> Tensor:
     inputs, weight = step.kept
     groups = cast("_ConvNd", step.module).groups
+    if groups == 1 and inputs.ndim == 4 and _of_single_pixels(weight, rule):
+        kernel = weight.flatten(1).t().expand(len(inputs), -1, -1)
+        return torch.bmm(kernel, step.gradient.flatten(2)).view(inputs.shape)
     last = few_channels(weight, groups)
     found: Tensor = torch.ops.aten.convolution_backward(
         arrange(step.gradient, last=last),
@@ -149,6 +152,14 @@ def _of_input(step: Step, rule: Rule) -> Tensor:
         (True, False, False),
     )[0]
     return arrange(found)
+
+
+def _of_single_pixels(weight: Tensor, rule: Rule) -> bool:
+    """Whether every pixel of the output is of one of the input: a product of matrices for every image."""
+    if weight.device.type != "cpu" or min(weight.shape[:2]) < VECTOR:
+        return False
+    sizes = (*weight.shape[2:], *rule.stride)
+    return all(size == 1 for size in sizes) and not any(rule.padding) and not rule.transposed
 
 
 def _padding(layer: _ConvNd) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ computes against plain automatic differentiation before a study trains.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -20,8 +21,11 @@ from torch.autograd.function import once_differentiable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from torch import Tensor, nn
+
+    from wardround.client.train.per_sample.contributions import Contributions
 
 Precision = Literal["low", "full", "input"]
 """What a layer computes in under automatic mixed precision: the low type, float32, or its input's type."""
@@ -34,13 +38,12 @@ class Sink:
     """Where one layer's gradients go during a recording.
 
     Args:
-        units: Of the batch.
         names: The layer's own name of each trainable parameter to its name in the model.
-        found: By name in the model.
+        found: What the recording has found.
     """
 
-    def __init__(self, units: int, names: dict[str, str], found: dict[str, Tensor]) -> None:
-        self.units = units
+    def __init__(self, names: dict[str, str], found: Contributions) -> None:
+        self.units = found.units
         self._names = names
         self._found = found
 
@@ -51,16 +54,13 @@ class Sink:
             name: The layer's own.
             gradient: ``[units, *shape]`` in the parameter's data type.
         """
-        if name not in self._names:
-            return
-        full = self._names[name]
-        known = self._found.get(full)
-        self._found[full] = gradient if known is None else known + gradient
+        if name in self._names:
+            self._found.add(self._names[name], gradient)
 
     def part(self, prefix: str) -> Sink:
         """The sink of a layer inside this one; ``prefix`` ends with a dot, or is empty."""
         names = {name.removeprefix(prefix): full for name, full in self._names.items() if name.startswith(prefix)}
-        return Sink(self.units, names, self._found)
+        return Sink(names, self._found)
 
 
 class Layer(ABC):
@@ -171,7 +171,7 @@ class _Recorded(torch.autograd.Function):
         dtype = _computed_in(inputs, layer.precision)
         if inputs.is_floating_point():
             parameters = tuple(None if parameter is None else parameter.to(dtype) for parameter in parameters)
-        with torch.autocast(inputs.device.type, enabled=False):
+        with _without_autocast(inputs.device.type):
             output, kept = layer.forward(module, inputs.to(dtype), parameters, *options)
         ctx.save_for_backward(*kept)
         ctx.layer, ctx.module, ctx.sink, ctx.input_dtype = layer, module, sink, inputs.dtype
@@ -185,13 +185,17 @@ class _Recorded(torch.autograd.Function):
         wanted = frozenset(name for name, need in zip(layer.parameters, needed[1:], strict=True) if need)
         kept = tuple(tensor.detach() for tensor in ctx.saved_tensors)  # what is found must not hold the graph
         step = Step(ctx.module, ctx.sink.units, kept, gradient, needed[0], wanted)
-        with torch.autocast(gradient.device.type, enabled=False):
+        with _without_autocast(gradient.device.type):
             of_input, found = layer.backward(step)
         for name, value in found.items():
             ctx.sink.add(name, value.to(getattr(ctx.module, name).dtype))
         if of_input is not None:
             of_input = of_input.to(ctx.input_dtype)
         return (None,) * _BEFORE_INPUT + (of_input,) + (None,) * len(layer.parameters)
+
+
+def _without_autocast(device: str) -> AbstractContextManager[object]:
+    return torch.autocast(device, enabled=False) if torch.is_autocast_enabled(device) else nullcontext()
 
 
 _BEFORE_INPUT: Final = 4

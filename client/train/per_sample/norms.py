@@ -56,7 +56,7 @@ class GroupedNorm(SimpleLayer):
             inputs,
             mean.view(1, -1),
             scale.view(1, -1),
-            weight.repeat(count),
+            weight.expand(count, -1).reshape(-1),
             1,
             count * channels,
             prod(size),

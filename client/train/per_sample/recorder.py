@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from wardround.client.train.per_sample.check import check_model, trained
-from wardround.client.train.per_sample.contributions import add_weighted, squares
+from wardround.client.train.per_sample.contributions import Contributions
 from wardround.client.train.per_sample.layers import LAYERS, Sink
 from wardround.common.errors import WardroundError
 
@@ -28,6 +28,24 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
+
+
+class Sums(dict[str, "Tensor"]):
+    """Float64 sums by parameter, of its shape, in the model's order; at first zeros.
+
+    Args:
+        parameters: The trained ones.
+        device: Where the sums are.
+
+    Attributes:
+        whole: All of them, one after another, ``[P]``; they are views of it.
+    """
+
+    def __init__(self, parameters: Mapping[str, Tensor], device: torch.device) -> None:
+        sizes = [parameter.numel() for parameter in parameters.values()]
+        self.whole = torch.zeros(sum(sizes), dtype=torch.float64, device=device)
+        parts = zip(parameters.items(), torch.split(self.whole, sizes), strict=True)
+        super().__init__((name, part.view(parameter.shape)) for (name, parameter), part in parts)
 
 
 class PerSample:
@@ -46,9 +64,13 @@ class PerSample:
 
     def __init__(self, model: nn.Module) -> None:
         check_model(model)
-        self._model = model
-        self._units = 0
-        self._found: dict[str, Tensor] = {}
+        self._parameters = dict(model.named_parameters())
+        self._recorded = {
+            module: {local: f"{name}.{local}".removeprefix(".") for local in trained(module)}
+            for name, module in model.named_modules()
+            if trained(module)
+        }
+        self._found = self._nothing(0)
 
     @contextmanager
     def recording(self, units: int) -> Iterator[None]:
@@ -64,82 +86,68 @@ class PerSample:
         """
         if units < 1:
             raise ValueError("a batch has at least one unit")
-        self._units, self._found = units, {}
-        recorded = self._recorded()
-        gradients = {name: parameter.grad for name, parameter in self._model.named_parameters()}
+        if any("forward" in vars(module) for module in self._recorded):
+            raise RuntimeError("the model is being recorded already")
+        self._found = self._nothing(units)
+        gradients = [parameter.grad for parameter in self._parameters.values()]
         try:
-            for module, names in recorded.items():
-                module.forward = partial(LAYERS[type(module)].call, module, Sink(units, names, self._found))
-            for parameter in self._model.parameters():
+            for module, names in self._recorded.items():
+                module.forward = partial(LAYERS[type(module)].call, module, Sink(names, self._found))
+            for parameter in self._parameters.values():
                 parameter.grad = None
             yield
             self._check_all_recorded()
         except BaseException:
-            self._found = {}
+            self._found = self._nothing(units)
             raise
         finally:
-            for module in recorded:
+            for module in self._recorded:
                 vars(module).pop("forward", None)
-            for name, parameter in self._model.named_parameters():
-                parameter.grad = gradients[name]
+            for parameter, gradient in zip(self._parameters.values(), gradients, strict=True):
+                parameter.grad = gradient
 
     def norms(self) -> Tensor:
         """Euclidean norm of each unit's gradient over all trainable parameters, float64 ``[units]``."""
-        total = torch.zeros(self._units, dtype=torch.float64, device=self._device())
-        for gradients in self._found.values():
-            total += squares(gradients)
-        return total.sqrt()
+        return self._found.norms()
 
     def alike(self) -> bool:
         """Whether all units have the same gradient, bit for bit."""
-        return all(bool((found == found[0]).all()) for found in self._found.values())
+        return self._found.alike()
 
-    def weighted_sum(self, factors: Tensor, into: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+    def weighted_sum(self, factors: Tensor, into: Sums | None = None) -> Sums:
         """Sum over the units of factor times gradient, and release the gradients.
 
         A unit whose factor is 0 takes no part, whatever is in its gradient.
 
         Args:
             factors: ``[units]``, finite.
-            into: float64 tensors to add to, by name, contiguous, one for each trainable parameter; None for zeros.
+            into: What to add to; None for zeros.
 
         Returns:
-            Name of each trainable parameter to a float64 tensor of its shape: those of ``into``, or new ones.
+            ``into``, or new sums.
 
         Raises:
             ValueError: Not one factor for each unit, or one that is not finite.
         """
-        if factors.shape != (self._units,) or not bool(torch.isfinite(factors).all()):
-            raise ValueError(f"{self._units} finite factors are needed")
-        factors = factors.to(self._device(), torch.float64)
-        found, self._found, self._units = self._found, {}, 0
-        sums = self.zeros() if into is None else dict(into)
-        for name in list(found):
-            add_weighted(found.pop(name), factors, sums[name])
+        units = self._found.units
+        if factors.shape != (units,) or not bool(torch.isfinite(factors).all()):
+            raise ValueError(f"{units} finite factors are needed")
+        sums = self.zeros() if into is None else into
+        found, self._found = self._found, self._nothing(0)
+        found.add_to(sums, factors.to(self._device(), torch.float64))
         return sums
 
-    def zeros(self) -> dict[str, Tensor]:
-        """Float64 zeros of each trainable parameter's shape, in the model's order, one after another in new memory."""
-        trained = {name: parameter for name, parameter in self._model.named_parameters() if parameter.requires_grad}
-        whole = torch.zeros(sum(map(torch.numel, trained.values())), dtype=torch.float64, device=self._device())
-        parts = torch.split(whole, [parameter.numel() for parameter in trained.values()])
-        return {name: part.view(own.shape) for part, (name, own) in zip(parts, trained.items(), strict=True)}
+    def zeros(self) -> Sums:
+        """Sums of nothing."""
+        return Sums({name: own for name, own in self._parameters.items() if own.requires_grad}, self._device())
 
-    def _recorded(self) -> dict[nn.Module, dict[str, str]]:
-        """The layers to record, with the names of their parameters in the model."""
-        recorded = {}
-        for name, module in self._model.named_modules():
-            names = {local: f"{name}.{local}".removeprefix(".") for local in trained(module)}
-            if names:
-                if "forward" in vars(module):
-                    raise RuntimeError("the model is being recorded already")
-                recorded[module] = names
-        return recorded
+    def _nothing(self, units: int) -> Contributions:
+        return Contributions(units, self._device())
 
     def _check_all_recorded(self) -> None:
-        for name, parameter in self._model.named_parameters():
+        for name, parameter in self._parameters.items():
             if parameter.grad is not None:
                 raise WardroundError("WR-1803", f"The weight {name} is used outside the layer that owns it.")
 
     def _device(self) -> torch.device:
-        return next(self._model.parameters()).device
+        return next(iter(self._parameters.values())).device

@@ -25,6 +25,18 @@ def summed(sites: int, deviation: float) -> np.ndarray:
     return total
 
 
+def around(means: np.ndarray, deviation: float) -> np.ndarray:
+    """Probabilities of the sum over the sites of ``round(y + N(0, deviation^2))``, from -reach to reach."""
+    reach = math.ceil(14 * deviation * math.sqrt(means.size)) + 4 * means.size
+    edges = np.arange(-reach, reach + 2) - 0.5
+    total = np.zeros(2 * reach + 1)
+    total[reach] = 1.0
+    for mean in means.tolist():
+        lower, upper = np.diff(ndtr((edges - mean) / deviation)), -np.diff(ndtr(-(edges - mean) / deviation))
+        total = np.convolve(total, np.where(edges[:-1] > mean, upper, lower), mode="same")
+    return total
+
+
 def divergence(noise: np.ndarray, shift: int, epsilon: float) -> float:
     """Delta between the noise and the noise moved by ``shift``."""
     still = np.concatenate([noise, np.zeros(shift)])
@@ -32,7 +44,7 @@ def divergence(noise: np.ndarray, shift: int, epsilon: float) -> float:
     return float(np.maximum(still - math.exp(epsilon) * moved, 0).sum())
 
 
-def gaussian(deviation: float, shift: int, epsilon: float) -> float:
+def gaussian(deviation: float, shift: float, epsilon: float) -> float:
     """Balle and Wang 2018, theorem 8."""
     mu = shift / deviation
     return float(ndtr(-epsilon / mu + mu / 2) - math.exp(epsilon) * ndtr(-epsilon / mu - mu / 2))
@@ -47,6 +59,31 @@ def test_the_sum_is_as_private_as_the_continuous_gaussian(sites: int, deviation:
         found = divergence(noise, shift, epsilon)
         assert found <= gaussian(whole, shift, epsilon) + (1 + math.exp(epsilon)) * slack + 1e-14
         assert found == pytest.approx(divergence(noise[::-1], shift, epsilon))
+
+
+@pytest.mark.parametrize("sites", [1, 2, 3, 7])
+@pytest.mark.parametrize("deviation", [0.8, 1.0, 4.0])
+def test_sums_off_the_integers_are_as_private(sites: int, deviation: float) -> None:
+    """One site's sum moves by a real amount, from anywhere, while the others' lie anywhere between two integers."""
+    generator, whole = np.random.default_rng(sites), math.sqrt(sites) * deviation
+    slack = 0.0 if sites == 1 else sites * math.exp(-9 * deviation**2)
+    for shift, epsilon in itertools.product((0.1, 0.5, 1.0, 2.7), (0.0, 0.3, 1.0, 3.0)):
+        means = generator.uniform(-1, 1, sites)
+        moved = means + np.eye(sites)[0] * shift
+        pair = around(means, deviation), around(moved, deviation)
+        for one, other in (pair, pair[::-1]):
+            found = float(np.maximum(one - math.exp(epsilon) * other, 0).sum())
+            assert found <= gaussian(whole, shift, epsilon) + (1 + math.exp(epsilon)) * slack + 1e-13
+
+
+def test_rounding_before_the_noise_is_less_private() -> None:
+    """The control: 0.51 and 0.49 become neighbours that are 1 apart, fifty times what they were."""
+    early, late = (np.round([0.49, 0.51]), np.array([0.49, 0.51]))
+    deltas = []
+    for low, high in (early, late):
+        one, other = around(np.array([high]), 4.0), around(np.array([low]), 4.0)
+        deltas.append(float(np.maximum(one - other, 0).sum()))
+    assert deltas[1] <= gaussian(4.0, 0.02, 0.0) < 0.03 * deltas[0]
 
 
 def test_the_sum_is_not_more_private_than_that() -> None:

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 LATTICE = Lattice(clip=0.5, values=400)
 
 
-def same_dither() -> RandomSource:
-    """A source that gives the same bytes to each of two calls, so that both are rounded with one dither."""
+def same_noise() -> RandomSource:
+    """A source that gives the same bytes to each of two calls, so that both get one noise."""
     fixed = os.urandom(4096)
     return lambda size: fixed[:size]
 
@@ -33,36 +33,47 @@ def test_the_numbers_by_hand() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(st.integers(0, 2**32 - 1), st.floats(0.0, 1.0))
-def test_neighbouring_sums_stay_within_the_sensitivity(seed: int, share: float) -> None:
-    """One patient more moves the rounded sum by C' at most, whatever the sum was: the claim that noise rests on."""
+def test_neighbouring_sums_get_one_noise(seed: int, share: float) -> None:
+    """One patient more moves what noise is added to by C' at most, and the rounding comes after the noise."""
     generator = np.random.default_rng(seed)
     total = generator.normal(size=400) * 30
     direction = generator.normal(size=400) * generator.integers(0, 2, 400)
     norm = float(np.linalg.norm(direction)) or 1.0
     patient = direction / norm * LATTICE.clip * (1 + FLOAT_SLACK) * share
-    source = same_dither()
-    without, _ = LATTICE.privatise(total, deviation=0, random=source)
-    with_one, _ = LATTICE.privatise(total + patient, deviation=0, random=source)
-    apart = float(np.linalg.norm((with_one - without).astype(np.float64))) * LATTICE.step
-    assert apart <= LATTICE.sensitivity
+    source, deviation = same_noise(), LATTICE.deviation(1.0)
+    without, _ = LATTICE.privatise(total, deviation=deviation, random=source)
+    with_one, _ = LATTICE.privatise(total + patient, deviation=deviation, random=source)
+    moved = (with_one - without) * LATTICE.step - patient
+    assert np.abs(moved).max() <= LATTICE.step * (1 + 2.0**-20), "one rounding on either side, and nothing more"
+    assert float(np.linalg.norm(patient)) <= LATTICE.sensitivity * (1 + 2.0**-40)
 
 
 def test_clipping_moves_no_two_sums_apart() -> None:
     generator = np.random.default_rng(1)
-    total, other, source = generator.normal(size=400), generator.normal(size=400), same_dither()
-    free = [LATTICE.privatise(values, deviation=0, random=source)[0] for values in (total, other)]
-    cut = [LATTICE.privatise(values, deviation=0, limit=20_000, random=source) for values in (total, other)]
+    total, other = generator.normal(size=400), generator.normal(size=400)
+    free = [LATTICE.privatise(values, deviation=0, random=os.urandom)[0] for values in (total, other)]
+    cut = [LATTICE.privatise(values, deviation=0, limit=20_000, random=os.urandom) for values in (total, other)]
     assert cut[0][1] > 0, "the positive control: something was clipped"
     assert np.abs(cut[0][0]).max() == 20_000
     assert np.linalg.norm(cut[0][0] - cut[1][0]) <= np.linalg.norm(free[0] - free[1])
 
 
-def test_rounding_is_unbiased_and_fine() -> None:
-    total = np.full(400, 0.3)
-    found = [LATTICE.real(LATTICE.privatise(total, deviation=0, random=os.urandom)[0]) for _ in range(50)]
-    assert np.abs(np.array(found) - 0.3).max() < LATTICE.step
-    # The mean of 20,000 roundings errs by step / 2 / sqrt(20,000) at most; ten times that never happens.
-    assert abs(np.mean(found) - 0.3) < 10 * LATTICE.step / 2 / math.sqrt(20_000)
+def test_values_are_clipped_before_the_noise_and_counted() -> None:
+    """What is beyond the limit comes out with the limit's noise, however far beyond it was."""
+    source, deviation = same_noise(), 64.0
+    far, limits = np.full(400, 1e300), np.full(400, 1000 * LATTICE.step)
+    at_limit, none = LATTICE.privatise(limits, deviation=deviation, limit=1000, random=source)
+    cut, clipped = LATTICE.privatise(far, deviation=deviation, limit=1000, random=source)
+    assert (none, clipped) == (0, 400)
+    assert cut.tolist() == at_limit.tolist()
+    assert np.abs(cut).max() > 1000
+
+
+def test_rounding_with_noise_is_unbiased() -> None:
+    """The mean of 200,000 values with noise of 16 units errs by 16 / sqrt(200,000); seven of them are 1e-12."""
+    wide = Lattice(clip=1.0, values=200_000)
+    found, _ = wide.privatise(np.full(200_000, 0.3 * wide.step), deviation=16.0, random=os.urandom)
+    assert abs(found.mean() - 0.3) < 7 * 16 / math.sqrt(200_000)
 
 
 def test_noise_has_the_deviation_asked_for_and_covers_an_empty_draw() -> None:
@@ -84,4 +95,4 @@ def test_what_is_no_sum_is_refused() -> None:
 
 
 def test_fineness_is_what_the_proof_takes() -> None:
-    assert FINENESS == FLOAT_SLACK == 2.0**-10
+    assert (FINENESS, FLOAT_SLACK) == (2.0**-10, 2.0**-9)

@@ -17,10 +17,12 @@ from scipy.stats import chi2, kstest
 
 from wardround.common.crypto.keystream import Keystream
 from wardround.common.privacy import noise
-from wardround.common.privacy.noise import rounded_gaussian
+from wardround.common.privacy.noise import LARGEST_MEAN, RoundedGaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from wardround.common.crypto.randomness import RandomSource
 
 KEY = bytes(range(32))
 
@@ -31,13 +33,20 @@ def keys(label: str) -> Callable[[int], bytes]:
     return lambda size: sha256(f"{label} {next(counter)}".encode()).digest()[:size]
 
 
+def rounded_gaussian(size: int, deviation: float, source: RandomSource) -> np.ndarray:
+    """Noise alone."""
+    return RoundedGaussian(deviation, source).around(np.zeros(size))
+
+
 def stream_words(key: bytes, count: int) -> np.ndarray:
     octets = bytearray(8 * count)
     Keystream(key).into(octets)
     return np.frombuffer(octets, dtype="<i8")
 
 
-def slowly(words: tuple[int, int], further: tuple[int, int], deviation: float) -> tuple[int, int] | None:
+def slowly(
+    words: tuple[int, int], further: tuple[int, int], deviation: float, means: tuple[float, float]
+) -> tuple[int, int] | None:
     """One pair of the polar method by mpmath, from its 512-bit uniforms."""
     with mpmath.workdps(400):
         u, v = (
@@ -48,20 +57,56 @@ def slowly(words: tuple[int, int], further: tuple[int, int], deviation: float) -
         if square >= 1:
             return None
         factor = mpmath.mpf(deviation) * mpmath.sqrt(-2 * mpmath.log(square) / square)
-        return tuple(int(mpmath.floor(each * factor + mpmath.mpf(1) / 2)) for each in (u, v))  # type: ignore[return-value]
+        return tuple(  # type: ignore[return-value]
+            int(mpmath.floor(each * factor + mean + mpmath.mpf(1) / 2))
+            for each, mean in zip((u, v), means, strict=True)
+        )
 
 
-@pytest.mark.parametrize("deviation", [16.0, 1000.1, 2.0**27 / 3, 2.0**40, 2.0**44])
-def test_fast_and_exact_agree_on_every_draw(deviation: float) -> None:
-    pairs = 1500
-    words = stream_words(KEY, 2 * pairs).reshape(2, pairs)
-    exact = [
-        slowly((int(a), int(b)), noise.further_bits(KEY, pair), deviation)
-        for pair, (a, b) in enumerate(zip(*words, strict=True))
+def exactly(words: np.ndarray, means: np.ndarray, deviation: float, first: int) -> list[int | None]:
+    """What :func:`noise._block` has to give: the values of all U, then those of all V; None: dropped after all."""
+    square = [int(a) ** 2 + int(b) ** 2 for a, b in words.T]
+    chosen = [pair for pair, each in enumerate(square) if each < (1 + 2.0**-20) * 2**126]
+    of_u, of_v = means[: len(chosen)].tolist(), means[len(chosen) :].tolist()
+    found = [
+        slowly(
+            (int(words[0, pair]), int(words[1, pair])),
+            noise.further_bits(KEY, first + pair),
+            deviation,
+            (of_u[at], of_v[at]),
+        )
+        or (None, None)
+        for at, pair in enumerate(chosen)
     ]
-    kept = [pair for pair in exact if pair is not None]
-    assert 0.7 < len(kept) / pairs < 0.87
-    assert noise._block(words, deviation, KEY, 0).tolist() == [a for a, _ in kept] + [b for _, b in kept]
+    return [a for a, _ in found] + [b for _, b in found]
+
+
+def agrees(words: np.ndarray, means: np.ndarray, deviation: float, first: int) -> int:
+    """Assert that the fast way gives what the slow one does; how many pairs stay."""
+    expected, pairs = exactly(words, means, deviation, first), noise._Pairs(words, KEY, first)
+    found, dropped = noise._block(pairs, means[: len(expected)], deviation, np.abs(means).max())
+    assert sorted(dropped) == [place for place, value in enumerate(expected) if value is None]
+    kept = [place for place, value in enumerate(expected) if value is not None]
+    assert [int(found[place]) for place in kept] == [expected[place] for place in kept]
+    return len(kept) // 2
+
+
+MEANS = {
+    "none": np.zeros,
+    "fractions": lambda size: np.random.default_rng(1).normal(size=size) * 30,
+    "halves": lambda size: np.arange(size) - 7.5,
+    "large": lambda size: np.random.default_rng(2).uniform(-1, 1, size) * LARGEST_MEAN,
+    "tiny": lambda size: np.resize([1e-300, -1e-300, -0.0, 5e-324, 0.5 - 2.0**-54], size),
+}
+
+
+@pytest.mark.parametrize("means", MEANS)
+@pytest.mark.parametrize("deviation", [16.0, 2.0**27 / 3, 2.0**44])
+def test_fast_and_exact_agree_on_every_draw(deviation: float, means: str) -> None:
+    pairs = 600
+    words = stream_words(KEY, 2 * pairs).reshape(2, pairs)
+    kept = agrees(words, MEANS[means](2 * pairs), deviation, 0)
+    assert 0.7 < kept / pairs < 0.87
 
 
 def test_pairs_that_floats_cannot_decide_are_refined() -> None:
@@ -72,13 +117,53 @@ def test_pairs_that_floats_cannot_decide_are_refined() -> None:
     plain = [(half // 3, half // 2), (-half // 2, 5)]
     words = np.array([*on_circle, *near_zero, *plain], dtype="<i8").T
     for deviation in (16.0, 2.0**30, 2.0**44):
-        exact = [
-            slowly((int(a), int(b)), noise.further_bits(KEY, 7 + pair), deviation)
-            for pair, (a, b) in enumerate(zip(*words, strict=True))
-        ]
-        kept = [pair for pair in exact if pair is not None]
-        assert None in exact
-        assert noise._block(words, deviation, KEY, 7).tolist() == [a for a, _ in kept] + [b for _, b in kept]
+        for means in MEANS.values():
+            assert agrees(words, means(2 * words.shape[1]), deviation, 7) < words.shape[1], "some are dropped"
+
+
+def test_a_real_next_to_a_boundary_is_decided_by_all_of_its_bits() -> None:
+    """Means are put where the sum is within 2^-60 of a half-integer: the float cannot tell which side it is on."""
+    pairs, deviation = 200, 1000.0
+    words = stream_words(KEY, 2 * pairs).reshape(2, pairs)
+    means = np.zeros(2 * pairs)
+    for distance in (2.0**-45, 2.0**-50, 2.0**-60, 0.0):
+        found, _ = noise._block(noise._Pairs(words, KEY, 0), means, deviation, 0.0)
+        points = _reals(words, deviation)
+        moved = np.floor(points) + 0.5 - points + distance
+        assert agrees(words, np.resize(moved, 2 * pairs), deviation, 0) == found.size // 2
+
+
+def _reals(words: np.ndarray, deviation: float) -> np.ndarray:
+    """``d U g`` and ``d V g`` of the pairs that stay, by float64."""
+    _, points, squares = noise._candidates(words, words.shape[1])
+    return (points * noise._factors(squares, deviation * 2.0**-63)).reshape(-1)
+
+
+def test_the_means_are_what_the_noise_is_around() -> None:
+    """Values and their means move together, and what is left over is the same noise."""
+    means = np.random.default_rng(3).normal(size=50_001) * 1e6
+    alone, moved = (RoundedGaussian(1000.0, lambda _: KEY).around(y) for y in (np.zeros(50_001), means))
+    assert np.abs(moved - alone - means).max() < 1
+    assert np.abs(moved - alone - means).max() > 0.9
+
+
+def test_blocks_of_an_array_have_their_own_noise() -> None:
+    source = RoundedGaussian(2.0**30, os.urandom)
+    values = np.concatenate([source.around(np.zeros(size)) for size in (1, 5000, 5000, 3)])
+    assert np.unique(values).size == values.size
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 2.0**51 * 1.001])
+def test_values_that_cannot_be_rounded_are_refused(value: float) -> None:
+    source = RoundedGaussian(16.0, os.urandom)
+    assert source.around(np.array([LARGEST_MEAN, -LARGEST_MEAN])).shape == (2,)
+    with pytest.raises(ValueError, match="finite"):
+        source.around(np.array([1.0, value]))
+
+
+def test_other_types_are_refused() -> None:
+    with pytest.raises(TypeError, match="float64"):
+        RoundedGaussian(16.0, os.urandom).around(np.zeros(3, dtype=np.float32))  # type: ignore[arg-type]
 
 
 def test_the_bound_holds_and_is_needed() -> None:
@@ -91,7 +176,7 @@ def test_the_bound_holds_and_is_needed() -> None:
     logarithm = -np.log(square[kept])
     factor = deviation * np.sqrt(2 * logarithm / square[kept])
     real = u[kept] * factor
-    bound = noise._error(np.abs(real), factor, logarithm)
+    bound = noise._error(np.abs(real), factor, logarithm, np.zeros(real.size))
     shares = []
     for at, pair in enumerate(kept.tolist()):
         with mpmath.workdps(60):
@@ -189,8 +274,3 @@ def test_deviations_out_of_range_are_refused(deviation: float) -> None:
     rounded_gaussian(1, 16.0, os.urandom)
     with pytest.raises(ValueError, match="deviation"):
         rounded_gaussian(1, deviation, os.urandom)
-
-
-def test_a_negative_size_is_refused() -> None:
-    with pytest.raises(ValueError, match="values"):
-        rounded_gaussian(-1, 16.0, os.urandom)

@@ -1,4 +1,4 @@
-"""Poisson sampling and stochastic rounding: exact probabilities, from the bits that decide."""
+"""Poisson sampling: exact probabilities, from the bits that decide."""
 
 from __future__ import annotations
 
@@ -6,12 +6,11 @@ import os
 from fractions import Fraction
 from hashlib import sha256
 
-import numpy as np
 import pytest
 from scipy.stats import binom
 
 from wardround.common.crypto.keystream import Keystream
-from wardround.common.privacy.noise import poisson_sample, stochastic_round
+from wardround.common.privacy.noise import poisson_sample
 
 KEY = sha256(b"sampling").digest()
 
@@ -48,47 +47,3 @@ def test_samples_that_make_no_sense_are_refused(count: int, rate: float) -> None
     assert poisson_sample(0, 0.5, os.urandom).shape == (0,)
     with pytest.raises(ValueError, match="sample"):
         poisson_sample(count, rate, os.urandom)
-
-
-def test_a_rounding_is_the_ceiling_below_the_dither() -> None:
-    values = np.random.default_rng(1).normal(size=4000) * 1000
-    dither = [Fraction(word >> 11, 2**53) for word in words(4000)]
-    expected = [
-        -((dithered := r - Fraction(v)).numerator // dithered.denominator)
-        for v, r in zip(values.tolist(), dither, strict=True)
-    ]
-    assert stochastic_round(values, lambda _: KEY).tolist() == expected
-
-
-def test_a_rounding_is_unbiased_and_moves_by_less_than_one() -> None:
-    values = np.full(1_000_000, -7.3)
-    rounded = stochastic_round(values, lambda _: KEY)
-    assert set(rounded.tolist()) == {-8, -7}
-    assert abs(rounded.mean() + 7.3) < 6 * 0.5 / 1000
-
-
-def test_whole_numbers_stay_and_tiny_ones_hardly_move() -> None:
-    whole = np.array([0.0, -0.0, 5.0, -(2.0**53), 2.0**62, -(2.0**62)])
-    assert stochastic_round(whole, os.urandom).tolist() == [0, 0, 5, -(2**53), 2**62, -(2**62)]
-    tiny = np.array([1e-300, -1e-300] * 5000)
-    assert not stochastic_round(tiny, lambda _: KEY).any()
-
-
-def test_the_same_dither_keeps_neighbours_together() -> None:
-    """What the sensitivity of the lattice rests on: less than one unit more in each coordinate."""
-    generator = np.random.default_rng(2)
-    values = generator.normal(size=100_000) * 100
-    others = values + generator.normal(size=100_000) * generator.choice([1e-9, 0.3, 1.0, 40.0], size=100_000)
-    apart = np.abs(stochastic_round(values, lambda _: KEY) - stochastic_round(others, lambda _: KEY))
-    assert np.all(apart < np.abs(values - others) + 1)
-
-
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 2.0**62 * 1.001])
-def test_what_cannot_be_rounded_is_refused(value: float) -> None:
-    with pytest.raises(ValueError, match="finite"):
-        stochastic_round(np.array([1.0, value]), os.urandom)
-
-
-def test_other_types_are_refused() -> None:
-    with pytest.raises(TypeError, match="float64"):
-        stochastic_round(np.zeros(3, dtype=np.float32), os.urandom)  # type: ignore[arg-type]
