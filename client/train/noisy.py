@@ -39,7 +39,7 @@ from wardround.common.privacy.noise import poisson_sample
 from wardround.common.rounds.schedule import learning_rate
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -150,10 +150,10 @@ class PatientGradients:
         with gpu_memory_errors():
             self.place()
             self._model.train()
-            sums = self._recorder.zeros()
+            sums = None
             for patients, units in self._micro_batches(drawn):
-                self._add_clipped(patients, units, sums)
-            return sums.whole.cpu().numpy()
+                sums = self._add_clipped(patients, units, sums)
+            return (sums or self._recorder.zeros()).whole.cpu().numpy()
 
     def _micro_batches(self, drawn: Sequence[Indices]) -> Iterator[tuple[list[Indices], int]]:
         """Patients with equally many images, and of how many units their batch is to be.
@@ -176,23 +176,22 @@ class PatientGradients:
         """``units`` where every place of a batch gives a patient the same bits, else 1; asked once in a process."""
         return units_without_places(self._model, self._study, self._device, units, copies)
 
-    def _add_clipped(self, patients: list[Indices], units: int, sums: Sums) -> None:
-        """Step 4 for one micro-batch, and step 5: add its patients' clipped gradients to ``sums``, by parameter."""
+    def _add_clipped(self, patients: list[Indices], units: int, sums: Sums | None) -> Sums:
+        """Step 4 for one micro-batch, and step 5: its patients' clipped gradients, added to ``sums`` if there are."""
         copies = len(patients[0]) * self._study.promise.augmentations
         filled = [*patients, *[patients[0]] * (units - len(patients))]  # these take no part in the sum
         batch = np.repeat(np.concatenate(filled), self._study.promise.augmentations)
         if copies > self._study.training.batch_size:
-            self._add_clipped_in_parts(batch, sums)
-            return
+            return self._add_clipped_in_parts(batch, sums)
         self._record(batch, units, 1.0)
         factors = clip_factors(self._recorder.norms(), self._study.promise.clip)
         factors[len(patients) :] = 0
-        self._recorder.weighted_sum(factors, sums)
+        return self._recorder.weighted_sum(factors, sums)
 
-    def _add_clipped_in_parts(self, batch: Indices, sums: Sums) -> None:
+    def _add_clipped_in_parts(self, batch: Indices, sums: Sums | None) -> Sums:
         """The same for one patient whose copies are more than the physical batch holds."""
         size, whole = self._study.training.batch_size, torch.ones(1, dtype=torch.float64, device=self._device.kind)
-        gradient = self._recorder.zeros()
+        sums, gradient = sums or self._recorder.zeros(), self._recorder.zeros()
         for part in np.split(batch, range(size, len(batch), size)):
             self._record(part, 1, len(part) / len(batch))
             self._recorder.weighted_sum(whole, gradient)
@@ -200,6 +199,7 @@ class PatientGradients:
         factor = clip_factors(norm, self._study.promise.clip)[0]
         if factor != 0:
             sums.whole.add_(gradient.whole * factor)
+        return sums
 
     def _record(self, batch: Indices, units: int, share: float) -> None:
         """Forward and backward; a unit's loss is the mean over its copies, times ``share``."""
@@ -274,27 +274,27 @@ def train_noisily(
         The optimizer's state; empty if the study resets it.
     """
     gradients.place()  # before the optimizer's state is laid out as the weights are
-    trained = trained_parameters(model).values()
+    trained = list(trained_parameters(model).values())
     optimizer = make_optimizer(study.training, trained, learning_rate(study.training, progress))
     import_state(optimizer, optimizer_state or {})
     for _ in range(study.promise.local_steps):
-        put_gradient(model, gradients.noisy_mean(plan.lattice, deviation=plan.deviation, denominator=plan.denominator))
+        mean = gradients.noisy_mean(plan.lattice, deviation=plan.deviation, denominator=plan.denominator)
+        put_gradient(trained, mean)
         optimizer.step()
     optimizer.zero_grad(set_to_none=True)
     return export_state(optimizer) if study.training.optimizer_state == "keep" else {}
 
 
-def put_gradient(model: torch.nn.Module, found: NDArray[np.float32]) -> None:
+def put_gradient(trained: Collection[torch.nn.Parameter], found: NDArray[np.float32]) -> None:
     """Give every trained parameter its part of a gradient.
 
     Args:
-        model: Gets gradients.
+        trained: They get gradients.
         found: ``[P]``, in the order of the trained parameters; the gradients may be views of it.
     """
-    whole, start = torch.from_numpy(found), 0
-    for parameter in trained_parameters(model).values():
-        part = whole[start : start + parameter.numel()].view(parameter.shape)
-        start += parameter.numel()
+    parts = torch.split(torch.from_numpy(found), [parameter.numel() for parameter in trained])
+    for parameter, flat in zip(trained, parts, strict=True):
+        part = flat.view(parameter.shape)
         # Like the weight also in memory: fused optimizers go through both in the order of memory.
         alike = parameter.device == part.device and parameter.stride() == part.stride()
         parameter.grad = part if alike else torch.empty_like(parameter).copy_(part)

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     from wardround.common.crypto.randomness import RandomSource
 
+    _Integers = NDArray[np.int64] | NDArray[np.float64]
+
 FINENESS: Final = 2.0**-10
 """sqrt(P) lattice steps over the clipping norm."""
 
@@ -93,14 +95,14 @@ class Lattice:
             float32 ``[P]``, in units of the gradient.
         """
         found = np.empty(self.values, dtype=np.float32)
-        units, unit = np.empty(BLOCK, dtype=np.int64), self.step / denominator
+        units, unit = np.empty(BLOCK, dtype=np.float64), self.step / denominator
         for block, _ in self._noisy(total, deviation, WIDEST, random, units):
             part = found[block]
             np.multiply(units[: part.size], unit, out=part, casting="same_kind")
         return found
 
     def _noisy(
-        self, total: NDArray[np.float64], deviation: float, limit: int, random: RandomSource, units: NDArray[np.int64]
+        self, total: NDArray[np.float64], deviation: float, limit: int, random: RandomSource, units: _Integers
     ) -> Iterator[tuple[slice, int]]:
         """Steps 2 and 3, block by block: which block it is, and how many of its coordinates were clipped.
 
@@ -111,24 +113,25 @@ class Lattice:
         noise = RoundedGaussian(deviation, random) if deviation > 0 else None
         for first in range(0, self.values, BLOCK):
             block = slice(first, min(first + BLOCK, self.values))
-            part, beyond = self._scaled(total[block], limit)
+            part, largest, beyond = self._scaled(total[block], limit)
             into = units[block] if units.size == self.values else units[: part.size]
             if noise is None:
                 into[:] = np.rint(part)
             else:
-                noise.around_into(part, into)
+                noise.around_into(part, largest, into)
             yield block, beyond
 
-    def _scaled(self, part: NDArray[np.float64], limit: int) -> tuple[NDArray[np.float64], int]:
-        """Lattice units, not rounded, and how many of them were clipped."""
+    def _scaled(self, part: NDArray[np.float64], limit: int) -> tuple[NDArray[np.float64], float, int]:
+        """Lattice units, not rounded; a bound on their magnitude; and how many of them were clipped."""
         with np.errstate(over="ignore"):
             scaled = part * (1 / self.step)
-        if largest_magnitude(scaled) <= limit:
-            return scaled, 0
+        largest = largest_magnitude(scaled)
+        if largest <= limit:
+            return scaled, largest, 0
         if not np.isfinite(part).all():
             raise ValueError("a sum of gradients is finite")
         beyond = int(np.count_nonzero(np.abs(scaled) > limit))
-        return np.clip(scaled, -limit, limit, out=scaled), beyond
+        return np.clip(scaled, -limit, limit, out=scaled), limit, beyond
 
     def real(self, units: NDArray[np.int64]) -> NDArray[np.float64]:
         """Lattice units ``[P]`` in units of the gradient."""

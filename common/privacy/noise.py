@@ -91,14 +91,21 @@ class RoundedGaussian:
             ValueError: A value is not finite or too large.
         """
         values = np.empty(means.size, dtype=np.int64)
-        self.around_into(means, values)
+        self.around_into(means, largest_magnitude(means), values)
         return values
 
-    def around_into(self, means: NDArray[np.float64], into: NDArray[np.int64]) -> None:
-        """:meth:`around`, written into an array of the same size."""
+    def around_into(
+        self, means: NDArray[np.float64], largest: float, into: NDArray[np.int64] | NDArray[np.float64]
+    ) -> None:
+        """:meth:`around`, written into another array.
+
+        Args:
+            means: As there.
+            largest: The caller's word that no magnitude exceeds it and that all are finite.
+            into: ``[size]``, of a type that holds every one of the integers.
+        """
         if means.dtype != np.float64:
             raise TypeError(f"values that get noise are float64, not {means.dtype}")
-        largest = largest_magnitude(means)
         if not largest <= LARGEST_MEAN:
             raise ValueError("values that get noise are finite and of magnitude 2^51 at most")
         dropped: list[int] = []
@@ -170,7 +177,7 @@ class _Pairs(NamedTuple):
     first: int
 
 
-def _block(pairs: _Pairs, means: _Reals, deviation: float, largest: float) -> tuple[NDArray[np.int64], list[int]]:
+def _block(pairs: _Pairs, means: _Reals, deviation: float, largest: float) -> tuple[_Reals, list[int]]:
     """Steps 2 to 4.
 
     The U of the pairs that stay, one after the other, and then their V give the values. No mean exceeds ``largest``.
@@ -189,18 +196,16 @@ def _block(pairs: _Pairs, means: _Reals, deviation: float, largest: float) -> tu
         reals *= _factors(squares, deviation * 2.0**-63)
         reals += means
         values = np.rint(reals)
-        integers = values.astype(np.int64)
         reals -= values
     dropped = []
     for column in _unsure(words, chosen, means, reals, squares, deviation, largest):
         pair = int(chosen[column])
         bits, around = (int(words[0, pair]), int(words[1, pair])), (float(means[0, column]), float(means[1, column]))
         exact = refine(bits, deviation, further_bits(key, first + pair), around)
+        values[:, column] = exact or (0, 0)  # integers below 2^53
         if exact is None:
             dropped += [place for place in (column, len(chosen) + column) if place < size]
-        else:
-            integers[:, column] = exact
-    return integers.reshape(-1)[:size], dropped
+    return values.reshape(-1)[:size], dropped
 
 
 def _unsure(  # noqa: PLR0917
@@ -250,9 +255,8 @@ def _factors(squares: NDArray[np.float64], deviation: float) -> NDArray[np.float
     """``d g(S)``; infinite where S is 0, and not a number where it is beyond 1."""
     factors = np.log(squares)
     factors /= squares
-    factors *= -2
+    factors *= -2 * deviation * deviation
     np.sqrt(factors, out=factors)
-    factors *= deviation
     return factors
 
 

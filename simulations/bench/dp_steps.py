@@ -97,7 +97,8 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
     Forward, backward, norms, clipping, sum, lattice, noise of the operating system's randomness, optimizer.
     """
     place_model(model, choose_device("cpu"), torch.contiguous_format)
-    optimizer = torch.optim.SGD(model.parameters(), RATE)
+    trained = list(model.parameters())
+    optimizer = torch.optim.SGD(trained, RATE)
     recorder = PerSample(model)
     lattice = Lattice(CLIP, sum(_sizes(model)))
     deviation = lattice.deviation(multiplier)
@@ -109,7 +110,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
             torch.autograd.backward(loss_of_units(loss, model(images), targets, len(images)))
         sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
         total, units = sums.whole.numpy(), len(images)
-        put_gradient(model, lattice.privatise_real(total, deviation=deviation, denominator=units, random=os.urandom))
+        put_gradient(trained, lattice.privatise_real(total, deviation=deviation, denominator=units, random=os.urandom))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -73,21 +73,28 @@ class Contributions:
         """Whether all units have the same gradient, bit for bit."""
         return all(bool((found == found[0]).all()) for found in self._gradients.values())
 
-    def add_to(self, sums: Mapping[str, Tensor], factors: Tensor) -> None:
+    def add_to(self, sums: Mapping[str, Tensor], factors: Tensor, *, fresh: bool) -> None:
         """Add the sum over the units of factor times gradient, and let go of the gradients.
 
         Args:
             sums: float64 tensors of the parameters' shapes, contiguous.
             factors: ``[units]``, float64, finite; a unit whose factor is 0 takes no part, whatever is in its gradient.
+            fresh: Whether nothing has been written to ``sums`` yet.
         """
+        taken = slice(None) if bool(factors.all()) else factors.nonzero().squeeze(1)
+        factors, beta = factors[taken], int(not fresh)
         names, together = self._small()
-        partial = torch.zeros(together.shape[1], dtype=torch.float64, device=self._device)
-        add_weighted(together, factors, partial)
+        partial = torch.empty(together.shape[1], dtype=torch.float64, device=self._device)
+        _add_weighted(together[taken], factors, partial, beta=0)
         for name, part in zip(names, torch.split(partial, [sums[name].numel() for name in names]), strict=True):
-            sums[name].view(-1).add_(part)
+            into = sums[name].view(-1)
+            into.copy_(part if fresh else into + part)
             del self._gradients[name]
+        for name in sums.keys() - names - self._gradients.keys() if fresh else ():
+            sums[name].zero_()
         for name in list(self._gradients):
-            add_weighted(self._gradients.pop(name), factors, sums[name])
+            rows = self._gradients.pop(name).reshape(self.units, -1)[taken]
+            _add_weighted(rows, factors, sums[name].view(-1), beta=beta)
 
     def _small(self) -> tuple[list[str], Tensor]:
         """The parameters that are taken together, and their gradients side by side ``[units, values]``."""
@@ -116,22 +123,21 @@ def squares(gradients: Tensor) -> Tensor:
         rows = rows.float()
     whole = rows.shape[1] // SUMMED * SUMMED
     norms: Tensor = torch.linalg.vector_norm(rows[:, :whole].view(len(rows), whole // SUMMED, SUMMED), dim=2)
-    rest: Tensor = torch.linalg.vector_norm(rows[:, whole:], dim=1)
-    return norms.double().square().sum(1) + rest.double().square()
+    found = norms.double().square().sum(1)
+    if whole < rows.shape[1]:
+        found += torch.linalg.vector_norm(rows[:, whole:], dim=1).double().square()
+    return found
 
 
-def add_weighted(gradients: Tensor, factors: Tensor, total: Tensor) -> None:
-    """Add to ``total`` the sum over the units of factor times gradient, in float64, block by block.
+def _add_weighted(rows: Tensor, factors: Tensor, total: Tensor, *, beta: int) -> None:
+    """``beta * total`` plus the sum of factor times row, in float64, block by block.
 
     Args:
-        gradients: ``[units, *shape]``.
-        factors: ``[units]``, float64, finite; a unit whose factor is 0 takes no part, whatever is in its gradient.
-        total: float64 ``[*shape]``, contiguous.
+        rows: ``[units, values]``.
+        factors: ``[units]``, float64.
+        total: float64 ``[values]``, contiguous.
+        beta: 0 or 1; with 0 it does not matter what is in ``total``.
     """
-    rows = gradients.reshape(len(gradients), -1)
-    if not bool((factors != 0).all()):
-        chosen = factors.nonzero().squeeze(1)
-        rows, factors = rows[chosen], factors[chosen]
     block = BLOCK if rows.device.type == "cpu" else GPU_BLOCK
-    for into, part in zip(torch.split(total.view(-1), block), torch.split(rows, block, 1), strict=True):
-        into.addmv_(part.double().t(), factors)
+    for into, part in zip(torch.split(total, block), torch.split(rows, block, 1), strict=True):
+        into.addmv_(part.double().t(), factors, beta=beta)

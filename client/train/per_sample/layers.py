@@ -170,9 +170,9 @@ class _Recorded(torch.autograd.Function):
     ) -> Tensor:
         dtype = _computed_in(inputs, layer.precision)
         if inputs.is_floating_point():
-            parameters = tuple(None if parameter is None else parameter.to(dtype) for parameter in parameters)
+            parameters = tuple(None if parameter is None else _cast(parameter, dtype) for parameter in parameters)
         with _without_autocast(inputs.device.type):
-            output, kept = layer.forward(module, inputs.to(dtype), parameters, *options)
+            output, kept = layer.forward(module, _cast(inputs, dtype), parameters, *options)
         ctx.save_for_backward(*kept)
         ctx.layer, ctx.module, ctx.sink, ctx.input_dtype = layer, module, sink, inputs.dtype
         return output
@@ -188,10 +188,15 @@ class _Recorded(torch.autograd.Function):
         with _without_autocast(gradient.device.type):
             of_input, found = layer.backward(step)
         for name, value in found.items():
-            ctx.sink.add(name, value.to(getattr(ctx.module, name).dtype))
+            ctx.sink.add(name, _cast(value, getattr(ctx.module, name).dtype))
         if of_input is not None:
-            of_input = of_input.to(ctx.input_dtype)
+            of_input = _cast(of_input, ctx.input_dtype)
         return (None,) * _BEFORE_INPUT + (of_input,) + (None,) * len(layer.parameters)
+
+
+def _cast(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """The same as ``to``, which costs more than to ask."""
+    return tensor if tensor.dtype == dtype else tensor.to(dtype)
 
 
 def _without_autocast(device: str) -> AbstractContextManager[object]:

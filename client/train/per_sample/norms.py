@@ -66,8 +66,15 @@ class GroupedNorm(SimpleLayer):
         found = {"weight": of_weight, "bias": of_bias}
         return (
             of_input.view_as(inputs) if step.wants_input else None,
-            {name: found[name].view(step.units, -1, channels).sum(1) for name in step.wanted},
+            {name: _over_copies(found[name], step.units, channels) for name in step.wanted},
         )
+
+
+def _over_copies(found: Tensor, units: int, channels: int) -> Tensor:
+    """``[units * copies * channels]`` to ``[units, channels]``."""
+    if found.numel() == units * channels:
+        return found.view(units, channels)
+    return found.view(units, -1, channels).sum(1)
 
 
 def _groups(module: nn.Module) -> int:

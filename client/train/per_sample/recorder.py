@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class Sums(dict[str, "Tensor"]):
-    """Float64 sums by parameter, of its shape, in the model's order; at first zeros.
+    """Float64 sums by parameter, of its shape, in the model's order; at first anything.
 
     Args:
         parameters: The trained ones.
@@ -43,7 +43,7 @@ class Sums(dict[str, "Tensor"]):
 
     def __init__(self, parameters: Mapping[str, Tensor], device: torch.device) -> None:
         sizes = [parameter.numel() for parameter in parameters.values()]
-        self.whole = torch.zeros(sum(sizes), dtype=torch.float64, device=device)
+        self.whole = torch.empty(sum(sizes), dtype=torch.float64, device=device)
         parts = zip(parameters.items(), torch.split(self.whole, sizes), strict=True)
         super().__init__((name, part.view(parameter.shape)) for (name, parameter), part in parts)
 
@@ -68,7 +68,7 @@ class PerSample:
         self._recorded = {
             module: {local: f"{name}.{local}".removeprefix(".") for local in trained(module)}
             for name, module in model.named_modules()
-            if trained(module)
+            if trained(module) or _without_parameters(module)
         }
         self._found = self._nothing(0)
 
@@ -92,7 +92,7 @@ class PerSample:
         gradients = [parameter.grad for parameter in self._parameters.values()]
         try:
             for module, names in self._recorded.items():
-                module.forward = partial(LAYERS[type(module)].call, module, Sink(names, self._found))
+                vars(module)["forward"] = partial(LAYERS[type(module)].call, module, Sink(names, self._found))
             for parameter in self._parameters.values():
                 parameter.grad = None
             yield
@@ -132,13 +132,18 @@ class PerSample:
         units = self._found.units
         if factors.shape != (units,) or not bool(torch.isfinite(factors).all()):
             raise ValueError(f"{units} finite factors are needed")
-        sums = self.zeros() if into is None else into
+        sums = self._sums() if into is None else into
         found, self._found = self._found, self._nothing(0)
-        found.add_to(sums, factors.to(self._device(), torch.float64))
+        found.add_to(sums, factors.to(self._device(), torch.float64), fresh=into is None)
         return sums
 
     def zeros(self) -> Sums:
         """Sums of nothing."""
+        sums = self._sums()
+        sums.whole.zero_()
+        return sums
+
+    def _sums(self) -> Sums:
         return Sums({name: own for name, own in self._parameters.items() if own.requires_grad}, self._device())
 
     def _nothing(self, units: int) -> Contributions:
@@ -151,3 +156,9 @@ class PerSample:
 
     def _device(self) -> torch.device:
         return next(iter(self._parameters.values())).device
+
+
+def _without_parameters(module: nn.Module) -> bool:
+    """Whether its kind is recorded although it has nothing to train."""
+    layer = LAYERS.get(type(module))
+    return layer is not None and not layer.parameters and "forward" not in vars(module)

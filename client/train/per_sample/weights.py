@@ -57,7 +57,7 @@ def of_weight(inputs: Tensor, gradient: Tensor, weight: Tensor, units: int, *, r
     if groups == 1 and not rule.transposed and _suits_matrices(gradient, weight, units, rule):
         return _by_matrices(inputs, gradient, weight, units, rule)
     first, *rest = weight.shape
-    last = few_channels(weight, groups)
+    last = few_channels(weight, groups) and not _of_one_plane(weight, groups)
     found: Tensor = torch.ops.aten.convolution_backward(
         arrange(fold(gradient, units), last=last),
         arrange(fold(inputs, units), last=last),
@@ -104,6 +104,11 @@ def fold(batch: Tensor, units: int) -> Tensor:
 def few_channels(weight: Tensor, groups: int) -> bool:
     """Whether contiguous tensors would be slow."""
     return min(weight.shape[0] // groups, weight.shape[1]) < VECTOR
+
+
+def _of_one_plane(weight: Tensor, groups: int) -> bool:
+    """Whether images have one channel: there the kernels for contiguous tensors are the faster ones after all."""
+    return groups == 1 and weight.ndim == 4 and weight.shape[1] == 1
 
 
 def arrange(tensor: Tensor, *, last: bool = False) -> Tensor:

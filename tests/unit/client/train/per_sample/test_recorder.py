@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
@@ -105,6 +105,38 @@ def test_a_frozen_model_has_gradients_of_norm_0() -> None:
         model(BATCH)
     assert recorder.norms().tolist() == [0.0] * 6
     assert recorder.weighted_sum(torch.ones(6)) == {}
+
+
+def test_new_sums_begin_with_nothing_and_known_ones_are_added_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Part(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.small, self.large, self.unused = nn.Linear(3, 3), nn.Linear(3, 2000), nn.Linear(3, 2000)
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            found: torch.Tensor = self.large(self.small(inputs))
+            return found
+
+    def dirty(size: int, **options: Any) -> torch.Tensor:
+        return torch.full((size,), math.nan, **options)
+
+    model = Part().double()
+    recorder, loss = PerSample(model), squared_loss(model(BATCH).detach())
+    monkeypatch.setattr("wardround.client.train.per_sample.recorder.torch.empty", dirty)
+    for factors in (torch.ones(6), torch.tensor([1.0, 0, 0, 0, 0, 2.0]), torch.zeros(6)):
+        expected = [
+            sum(
+                float(factor) * alone[name]
+                for factor, alone in zip(factors, one_by_one(model, BATCH, loss, 6), strict=True)
+            )
+            for name, _ in model.named_parameters()
+        ]
+        record(recorder, model, BATCH, loss, 6)
+        sums = recorder.weighted_sum(factors)
+        torch.testing.assert_close(list(sums.values()), expected)
+        record(recorder, model, BATCH, loss, 6)
+        assert recorder.weighted_sum(factors, sums) is sums
+        torch.testing.assert_close(list(sums.values()), [2 * value for value in expected])
 
 
 @pytest.mark.parametrize("size", [3, 40])
