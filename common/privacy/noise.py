@@ -40,7 +40,7 @@ LARGEST_DEVIATION: Final = 2.0**44
 LARGEST_MEAN: Final = 2.0**51
 """Largest magnitude of a value that gets noise: with the noise it is an integer that float64 and int64 hold."""
 
-BLOCK: Final = 12_288
+BLOCK: Final = 16_384
 """Values that get noise at a time: what is worked on stays in the processor's second-level cache."""
 
 _MARGIN: Final = 2.0**-20
@@ -219,18 +219,20 @@ def _unsure(  # noqa: PLR0917
 ) -> list[int]:
     """The columns of ``rests [2, n]``, reals less the nearest integers, in which float64 may have rounded wrongly."""
     # One bound for all; what it leaves open is held against a bound of its own.
-    limit = 0.5 - _common_error(deviation, largest)
-    if largest_magnitude(rests) < limit and squares.min() > _MARGIN and squares.max() < 1 - _MARGIN:
+    lowest, highest = float(squares.min()), float(squares.max())
+    plain = lowest > _MARGIN and highest < 1 - _MARGIN
+    limit = 0.5 - _common_error(deviation, largest, -math.log(highest) if plain else _MARGIN)
+    if plain and largest_magnitude(rests) < limit:
         return []
     sure = (np.abs(rests) < limit).all(axis=0) & (squares > _MARGIN) & (squares < 1 - _MARGIN)
     columns = np.flatnonzero(~sure)
     points, squares = words[:, chosen[columns]] * 2.0**-63, squares[columns]
-    plain = (squares > _MARGIN) & (squares < 1 - _MARGIN)
-    squares = np.where(plain, squares, 0.5)  # the others only keep the arithmetic quiet
+    known = (squares > _MARGIN) & (squares < 1 - _MARGIN)
+    squares = np.where(known, squares, 0.5)  # the others only keep the arithmetic quiet
     factors = _factors(squares, deviation)
     errors = _error(np.abs(points * factors), factors, -np.log(squares), np.abs(means[:, columns]))
     near = (np.abs(rests[:, columns]) + errors < 0.5).all(axis=0)
-    found: list[int] = columns[~(plain & near)].tolist()
+    found: list[int] = columns[~(known & near)].tolist()
     return found
 
 
@@ -260,12 +262,12 @@ def _factors(squares: NDArray[np.float64], deviation: float) -> NDArray[np.float
     return factors
 
 
-def _common_error(deviation: float, largest: float) -> float:
-    """A bound on :func:`_error` for every S in [2^-20, 1 - 2^-20] and every y up to ``largest``.
+def _common_error(deviation: float, largest: float, least: float) -> float:
+    """A bound on :func:`_error` for every S from 2^-20 on with ``L >= least >= 2^-20``, and every y up to ``largest``.
 
-    There ``|d U g| <= d sqrt(2 L)``, ``2^-20 <= L < 13.9`` and ``g < 5400``: 338 u d, 23,171 u d and 22 u d.
+    There ``|d U g| <= d sqrt(2 L)``, ``L < 13.9`` and ``g < 5400``: 338 u d, ``16 u d sqrt(2 / L)`` and 22 u d.
     """
-    return (24_000 * deviation + 4 * largest) * _UNIT
+    return ((360 + 23 / math.sqrt(least)) * deviation + 4 * largest) * _UNIT
 
 
 def _error(reals: _Floats, factors: _Floats, logarithms: _Floats, means: _Floats) -> _Floats:

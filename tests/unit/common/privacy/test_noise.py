@@ -174,7 +174,7 @@ def test_the_bound_holds_and_is_needed() -> None:
     square = u * u + v * v
     kept = np.flatnonzero((square > 2.0**-20) & (square < 1 - 2.0**-20))
     logarithm = -np.log(square[kept])
-    factor = deviation * np.sqrt(2 * logarithm / square[kept])
+    factor = noise._factors(square[kept], deviation)
     real = u[kept] * factor
     bound = noise._error(np.abs(real), factor, logarithm, np.zeros(real.size))
     shares = []
@@ -185,6 +185,18 @@ def test_the_bound_holds_and_is_needed() -> None:
             exact = mpmath.mpf(deviation) * exact_u * mpmath.sqrt(-2 * mpmath.log(s) / s)
             shares.append(float(abs(exact - mpmath.mpf(float(real[at]))) / mpmath.mpf(float(bound[at]))))
     assert 0.01 < max(shares) < 0.25
+
+
+@pytest.mark.parametrize("least", [2.0**-20, 2.0**-10, 1.0])
+def test_the_bound_of_a_block_is_above_that_of_each_pair(least: float) -> None:
+    deviation, mean = 2.0**20, 2.0**25
+    squares = np.concatenate([np.geomspace(2.0**-20, 0.5, 1000), 1 - np.geomspace(0.5, 2.0**-20, 1000)])
+    factors, logarithms = noise._factors(squares, deviation), -np.log(squares)
+    errors = noise._error(np.sqrt(squares) * factors, factors, logarithms, np.full(squares.size, mean))
+    bound, within = noise._common_error(deviation, mean, least), logarithms >= least
+    assert 0.3 * bound < errors[within].max() < bound
+    if least > 2.0**-20:
+        assert errors[~within].max() > bound  # so it is for these that it was computed
 
 
 def test_a_million_draws_have_the_cells_probabilities() -> None:
