@@ -25,7 +25,7 @@ import torch
 
 from wardround.client.train.augment import augment
 from wardround.client.train.device import gpu_memory_errors
-from wardround.client.train.local import channels_last, load_batch, place_model
+from wardround.client.train.local import load_batch, memory_by_patient, place_model
 from wardround.client.train.losses import make_loss
 from wardround.client.train.optimizer import export_state, import_state, make_optimizer
 from wardround.client.train.per_sample import PerSample
@@ -107,12 +107,7 @@ class PatientGradients:
 
     def place(self) -> None:
         """Put the model where its gradients are taken, and as its weights lie in memory there."""
-        place_model(self._model, self._device, self._format)
-
-    @property
-    def _format(self) -> torch.memory_format | None:
-        """On a processor one gradient for every patient is fastest where images and weights are contiguous."""
-        return torch.contiguous_format if self._device.kind.type == "cpu" else None
+        place_model(self._model, self._device, by_patient=True)
 
     def noisy_sum(self, lattice: Lattice, *, deviation: float, limit: int) -> NoisySum:
         """One step, from the draw to the noise; the arguments are those of :meth:`Lattice.privatise`."""
@@ -207,7 +202,7 @@ class PatientGradients:
         loss = make_loss(self._study.training.loss, None)
         # In float32 on every device: half precision could move other patients' gradients by more than the float slack.
         with self._recorder.recording(units):
-            logits = self._model(images.contiguous(memory_format=self._format or channels_last(images.ndim)))
+            logits = self._model(images.contiguous(memory_format=memory_by_patient(images.ndim, self._device)))
             value = loss_of_units(loss, logits, targets if masks is None else masks, units)
             torch.autograd.backward(value * share)
 
@@ -296,5 +291,5 @@ def put_gradient(trained: Collection[torch.nn.Parameter], found: NDArray[np.floa
     for parameter, flat in zip(trained, parts, strict=True):
         part = flat.view(parameter.shape)
         # Like the weight also in memory: fused optimizers go through both in the order of memory.
-        alike = parameter.device == part.device and parameter.stride() == part.stride()
+        alike = (part.device, part.dtype, part.stride()) == (parameter.device, parameter.dtype, parameter.stride())
         parameter.grad = part if alike else torch.empty_like(parameter).copy_(part)

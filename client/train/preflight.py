@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from wardround.client.train.local import channels_last
+from wardround.client.train.local import memory_by_patient
 from wardround.client.train.losses import make_loss
 from wardround.client.train.per_sample.check import check_model
 from wardround.client.train.per_sample.places import alike_in_all_places
@@ -71,7 +71,7 @@ def units_without_places(model: torch.nn.Module, study: Study, device: Device, u
         generator = torch.Generator().manual_seed(0)
         images = torch.zeros(copies, len(study.task.channels), *study.input.size, device=device.kind)
         targets = _targets(study, generator, copies).to(device.kind)
-        images = images.contiguous(memory_format=channels_last(images.ndim))
+        images = images.contiguous(memory_format=memory_by_patient(images.ndim, device))
         _alike[asked] = alike_in_all_places(model, images, targets, make_loss(study.training.loss, None), units)
     return units if _alike[asked] else 1
 

@@ -110,7 +110,7 @@ class Lattice:
         """
         if total.shape != (self.values,):
             raise ValueError(f"expected {self.values} values, got {total.shape}")
-        noise = RoundedGaussian(deviation, random) if deviation > 0 else None
+        noise = RoundedGaussian(deviation, random) if deviation != 0 else None
         for first in range(0, self.values, BLOCK):
             block = slice(first, min(first + BLOCK, self.values))
             part, largest, beyond = self._scaled(total[block], limit)

@@ -34,8 +34,9 @@ REMARKS: Final = (
     (
         "Steps of all sides in one process on one core, in turn, medians of processor time. Ours: forward, backward, "
         "norms, clipping, sum, lattice, noise, optimizer; one patient with one image each. Without privacy: forward, "
-        "backward, optimizer. All in channels-last memory, as a site trains. The peers' noise comes from PyTorch's "
-        "generator, which costs less than ours and can be seeded."
+        "backward, optimizer. Ours in contiguous memory, all others in channels-last memory, as a site trains: each "
+        "where it takes less time. The peers' noise comes from PyTorch's generator, which costs less than ours and can "
+        "be seeded."
     ),
     "peak_vs_nonprivate: processes of their own; most memory beyond model and images, preparation included.",
     "ledger_write_ms: wall-clock time to pay for a round of 10,000 patients durably, on the disk of temporary files.",

@@ -96,7 +96,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
 
     Forward, backward, norms, clipping, sum, lattice, noise of the operating system's randomness, optimizer.
     """
-    place_model(model, choose_device("cpu"), torch.contiguous_format)
+    place_model(model, choose_device("cpu"), by_patient=True)
     trained = list(model.parameters())
     optimizer = torch.optim.SGD(trained, RATE)
     recorder = PerSample(model)

@@ -7,6 +7,7 @@ weights that a coordinator chooses can make the two differ without bound, and th
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, Final
 
 import torch
@@ -93,20 +94,23 @@ class Contributions:
         for name in sums.keys() - names - self._gradients.keys() if fresh else ():
             sums[name].zero_()
         for name in list(self._gradients):
-            rows = self._gradients.pop(name).reshape(self.units, -1)[taken]
+            rows = _rows(self._gradients.pop(name))[taken]
             _add_weighted(rows, factors, sums[name].view(-1), beta=beta)
 
     def _small(self) -> tuple[list[str], Tensor]:
         """The parameters that are taken together, and their gradients side by side ``[units, values]``."""
-        found = {
-            name: gradient.reshape(self.units, -1) for name, gradient in self._gradients.items() if _small(gradient)
-        }
+        found = {name: _rows(gradient) for name, gradient in self._gradients.items() if _small(gradient)}
         nothing = torch.zeros(self.units, 0, device=self._device)
         return list(found), torch.cat(list(found.values()), 1) if found else nothing
 
 
 def _small(gradients: Tensor) -> bool:
     return gradients.numel() < SMALL * len(gradients)
+
+
+def _rows(gradients: Tensor) -> Tensor:
+    """``[units, *shape]`` as ``[units, values]``, also where there are none."""
+    return gradients.reshape(len(gradients), prod(gradients.shape[1:]))
 
 
 def squares(gradients: Tensor) -> Tensor:
@@ -118,7 +122,7 @@ def squares(gradients: Tensor) -> Tensor:
     Args:
         gradients: ``[units, *shape]``.
     """
-    rows = gradients.reshape(len(gradients), -1)
+    rows = _rows(gradients)
     if rows.dtype not in {torch.float32, torch.float64}:
         rows = rows.float()
     whole = rows.shape[1] // SUMMED * SUMMED

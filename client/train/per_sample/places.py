@@ -22,8 +22,11 @@ if TYPE_CHECKING:
 
     Loss = Callable[[Tensor, Tensor], Tensor]
 
-TRIALS: Final = 3
-"""Draws of the whole model. One differing order of additions shows in some of thousands of values of each."""
+FEWEST: Final = 3
+MOST: Final = 64
+COMPARED: Final = 100_000
+"""Draws of the whole model: until so many values of a gradient were compared. Another order of additions changes some
+of thousands of values; where a gradient has ten, one draw may well show none."""
 
 LOSS_TRIALS: Final = 64
 """Draws of the loss alone, which has few values."""
@@ -58,7 +61,8 @@ def alike_in_all_places(model: nn.Module, images: Tensor, targets: Tensor, loss:
         return True
     drawn = deepcopy(model)
     recorder, generator = PerSample(drawn), torch.Generator().manual_seed(0)
-    for _ in range(TRIALS):
+    values = sum(parameter.numel() for parameter in drawn.parameters() if parameter.requires_grad)
+    for _ in range(min(MOST, max(FEWEST, COMPARED // max(values, 1)))):
         _draw_weights(drawn, generator)
         batch = torch.randn(images.shape, generator=generator).to(images).repeat(units, *[1] * (images.ndim - 1))
         rights = targets.repeat(units, *[1] * (targets.ndim - 1))

@@ -56,7 +56,8 @@ class PerSample:
     ``units * mean over the batch``, unit i's gradient is that of the mean loss over its copies.
 
     Args:
-        model: On any device; its parameters stay its own, and their ``.grad`` is left alone.
+        model: On any device; its parameters stay its own, and their ``.grad`` is left alone. Its layers, and which
+            parameters are frozen, stay as they are.
 
     Raises:
         WardroundError: As :func:`~wardround.client.train.per_sample.check.check_model`.
@@ -65,6 +66,7 @@ class PerSample:
     def __init__(self, model: nn.Module) -> None:
         check_model(model)
         self._parameters = dict(model.named_parameters())
+        self._trained = [parameter.requires_grad for parameter in self._parameters.values()]
         self._recorded = {
             module: {local: f"{name}.{local}".removeprefix(".") for local in trained(module)}
             for name, module in model.named_modules()
@@ -81,13 +83,15 @@ class PerSample:
 
         Raises:
             WardroundError: WR-1803, at the end: a parameter was used outside the layer that owns it.
-            RuntimeError: The model is being recorded already.
+            RuntimeError: The model is being recorded already, or other parameters are frozen now.
             ValueError: No units.
         """
         if units < 1:
             raise ValueError("a batch has at least one unit")
         if any("forward" in vars(module) for module in self._recorded):
             raise RuntimeError("the model is being recorded already")
+        if [parameter.requires_grad for parameter in self._parameters.values()] != self._trained:
+            raise RuntimeError("other parameters are frozen than when the recorder was made")
         self._found = self._nothing(units)
         gradients = [parameter.grad for parameter in self._parameters.values()]
         try:
@@ -155,7 +159,7 @@ class PerSample:
                 raise WardroundError("WR-1803", f"The weight {name} is used outside the layer that owns it.")
 
     def _device(self) -> torch.device:
-        return next(iter(self._parameters.values())).device
+        return next((parameter.device for parameter in self._parameters.values()), torch.device("cpu"))
 
 
 def _without_parameters(module: nn.Module) -> bool:

@@ -21,14 +21,26 @@ IMAGES = (1, 3, 1, 2, 6, 1)
 """Images of each patient."""
 
 
-def study(*, batch_size: int = 4, parameters: dict[str, Any] | None = None, **promise: Any) -> Study:
+def study(
+    *,
+    batch_size: int = 4,
+    channels: tuple[str, ...] = ("image",),
+    parameters: dict[str, Any] | None = None,
+    **promise: Any,
+) -> Study:
     return build_study(
         {
             "schema": 1,
             "name": "sums",
             "title": "Sums",
             "sites": ["a"],
-            "task": {"kind": "classification", "target": "binary", "labels": ["one"], "dimensions": 2},
+            "task": {
+                "kind": "classification",
+                "target": "binary",
+                "labels": ["one"],
+                "dimensions": 2,
+                "channels": list(channels),
+            },
             "input": {"size": [16, 16]},
             "model": {"name": "small_cnn", "parameters": {"widths": (8, 8)} | (parameters or {})},
             "training": {"rounds": 2, "epochs": 1, "loss": "bce", "batch_size": batch_size},
@@ -39,10 +51,10 @@ def study(*, batch_size: int = 4, parameters: dict[str, Any] | None = None, **pr
     )
 
 
-def data(images: tuple[int, ...] = IMAGES, *, broken: int | None = None) -> PreparedSet:
+def data(images: tuple[int, ...] = IMAGES, *, broken: int | None = None, channels: int = 1) -> PreparedSet:
     generator = np.random.default_rng(0)
     count = sum(images)
-    pixels = generator.normal(size=(count, 1, 16, 16)).astype(np.float32)
+    pixels = generator.normal(size=(count, channels, 16, 16)).astype(np.float32)
     patients = tuple(f"p{place}" for place, number in enumerate(images) for _ in range(number))
     if broken is not None:
         pixels[[name == f"p{broken}" for name in patients]] = np.inf
@@ -72,6 +84,18 @@ def plain_sum(of: Study, prepared: PreparedSet, clip: float) -> np.ndarray[Any, 
         gradient = np.concatenate([parameter.grad.numpy().ravel() for parameter in model.parameters()])
         total += gradient * min(1.0, clip / float(np.linalg.norm(gradient)))
     return total
+
+
+def test_places_are_tried_in_the_memory_of_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In another layout other kernels may run: patients' places may matter in training and not in the trial."""
+    monkeypatch.setattr("wardround.client.train.preflight._alike", {})
+    seen, of = [], study(batch_size=64, channels=("a", "b"))
+    model = build_model(of, seed=1)
+    model.register_forward_pre_hook(lambda _, inputs: seen.append((tuple(inputs[0].shape), inputs[0].stride())))
+    prepared = data((1, 1, 1, 1), channels=2)
+    PatientGradients(model, prepared, np.arange(4), of, device=CPU, random=os.urandom).clipped_sum(everybody(prepared))
+    assert len(seen) > 3, "three draws at least, and the batch itself"
+    assert len(set(seen)) == 1
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 4, 64])

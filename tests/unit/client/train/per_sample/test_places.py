@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -60,6 +61,17 @@ def test_one_last_bit_in_one_place_is_seen(edged: nn.Module) -> None:
     assert alike_in_all_places(edged, images, targets, BCE, 1), "alone there is one place"
     assert alike_in_all_places(nn.Linear(4, 4), images, targets, BCE, 3), "the positive control"
     assert float(edged.weight.detach().sum()) == 4, "the model is left alone"
+
+
+@pytest.mark.parametrize(("width", "draws"), [(4, 64), (4000, 25), (200_000, 3)])
+def test_a_difference_that_seldom_shows_is_looked_for_the_longer_the_fewer_values_there_are(
+    width: int, draws: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, targets, model = torch.zeros(1, width - 1), torch.zeros(1, 1), nn.Linear(width - 1, 1)
+    for shown_at, missed in ((draws + 1, True), (draws, False)):
+        asked = count(1)
+        monkeypatch.setattr(PerSample, "alike", lambda _, asked=asked, shown_at=shown_at: next(asked) != shown_at)
+        assert alike_in_all_places(model, images, targets, BCE, 2) is missed
 
 
 def test_patients_share_a_batch_only_where_places_do_not_matter(

@@ -98,6 +98,24 @@ def test_frozen_parameters_are_left_out_and_unused_ones_count_as_zero() -> None:
     assert not sums["unused.weight"].any()
 
 
+def test_what_is_trained_stays_as_it_was_when_the_recorder_was_made() -> None:
+    model = two_layers()
+    model[0].bias.requires_grad_(requires_grad=False)
+    recorder = PerSample(model)
+    with recorder.recording(6):
+        pass
+    model[0].bias.requires_grad_(requires_grad=True)
+    with pytest.raises(RuntimeError, match="frozen"), recorder.recording(6):
+        pass
+
+
+def test_before_a_recording_and_without_parameters_there_is_nothing() -> None:
+    for model in (two_layers(), nn.ReLU()):
+        recorder = PerSample(model)
+        assert recorder.norms().tolist() == []
+        assert not any(found.any() for found in recorder.weighted_sum(torch.ones(0)).values())
+
+
 def test_a_frozen_model_has_gradients_of_norm_0() -> None:
     model = two_layers().requires_grad_(requires_grad=False)
     recorder = PerSample(model)
