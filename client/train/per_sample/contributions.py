@@ -143,5 +143,6 @@ def _add_weighted(rows: Tensor, factors: Tensor, total: Tensor, *, beta: int) ->
         beta: 0 or 1; with 0 it does not matter what is in ``total``.
     """
     block = BLOCK if rows.device.type == "cpu" else GPU_BLOCK
+    wide = torch.empty(len(rows), min(block, rows.shape[1]), dtype=torch.float64, device=rows.device)
     for into, part in zip(torch.split(total, block), torch.split(rows, block, 1), strict=True):
-        into.addmv_(part.double().t(), factors, beta=beta)
+        into.addmv_(wide[:, : part.shape[1]].copy_(part).t(), factors, beta=beta)
