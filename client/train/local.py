@@ -179,18 +179,13 @@ def place_model(model: torch.nn.Module, device: Device, *, by_patient: bool = Fa
         device: Where to.
         by_patient: Whether each patient has a gradient of their own.
     """
-    widest = max((parameter.ndim for parameter in model.parameters()), default=0)
-    memory = memory_by_patient(widest, device) if by_patient else channels_last(widest)
-    if not all(_is_placed(tensor, widest, device, memory) for tensor in model.state_dict(keep_vars=True).values()):
+    if any(tensor.device != device.kind for tensor in model.state_dict(keep_vars=True).values()):
         model.to(device.kind)
-        if widest >= 4:
-            model.to(memory_format=memory)  # type: ignore[call-overload]
-
-
-def _is_placed(tensor: torch.Tensor, widest: int, device: Device, memory: torch.memory_format) -> bool:
-    if tensor.device != device.kind:
-        return False
-    return tensor.ndim != widest or widest < 4 or tensor.is_contiguous(memory_format=memory)
+    for tensor in model.state_dict(keep_vars=True).values():
+        if tensor.ndim in {4, 5}:
+            memory = memory_by_patient(tensor.ndim, device) if by_patient else channels_last(tensor.ndim)
+            if not tensor.is_contiguous(memory_format=memory):
+                tensor.data = tensor.data.contiguous(memory_format=memory)
 
 
 def channels_last(axes: int) -> torch.memory_format:

@@ -116,7 +116,7 @@ class Lattice:
             part, largest, beyond = self._scaled(total[block], limit)
             into = units[block] if units.size == self.values else units[: part.size]
             if noise is None:
-                into[:] = np.rint(part)
+                into[:] = np.rint(part) + 0.0
             else:
                 noise.around_into(part, largest, into)
             yield block, beyond

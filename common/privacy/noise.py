@@ -205,6 +205,7 @@ def _block(pairs: _Pairs, means: _Reals, deviation: float, largest: float) -> tu
         values[:, column] = exact or (0, 0)  # integers below 2^53
         if exact is None:
             dropped += [place for place in (column, len(chosen) + column) if place < size]
+    values += 0.0  # no zero keeps the sign of what was rounded
     return values.reshape(-1)[:size], dropped
 
 

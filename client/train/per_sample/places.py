@@ -25,8 +25,9 @@ if TYPE_CHECKING:
 FEWEST: Final = 3
 MOST: Final = 64
 COMPARED: Final = 100_000
-"""Draws of the whole model: until so many values of a gradient were compared. Another order of additions changes some
-of thousands of values; where a gradient has ten, one draw may well show none."""
+"""Draws of the whole model: until so many weights took part. Another order of additions changes some of thousands of
+values; where a gradient has ten, one draw may well show none. Behind many weights, frozen ones too, what one of them
+changes has spread to every value of the gradient."""
 
 LOSS_TRIALS: Final = 64
 """Draws of the loss alone, which has few values."""
@@ -61,7 +62,7 @@ def alike_in_all_places(model: nn.Module, images: Tensor, targets: Tensor, loss:
         return True
     drawn = deepcopy(model)
     recorder, generator = PerSample(drawn), torch.Generator().manual_seed(0)
-    values = sum(parameter.numel() for parameter in drawn.parameters() if parameter.requires_grad)
+    values = sum(parameter.numel() for parameter in drawn.parameters())
     for _ in range(min(MOST, max(FEWEST, COMPARED // max(values, 1)))):
         _draw_weights(drawn, generator)
         batch = torch.randn(images.shape, generator=generator).to(images).repeat(units, *[1] * (images.ndim - 1))

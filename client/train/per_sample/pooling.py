@@ -7,6 +7,7 @@ same either way.
 
 from __future__ import annotations
 
+from numbers import Integral
 from typing import TYPE_CHECKING, Any, cast
 
 import torch
@@ -31,7 +32,7 @@ class MaxPooling(SimpleLayer):
         """Take over where it is faster."""
         (inputs,) = (*args, *kwargs.values())
         pool = cast("nn.MaxPool2d", module)
-        images = inputs.ndim == 4 and len(inputs) % sink.units == 0
+        images = inputs.ndim == 4 and inputs.is_floating_point() and len(inputs) % sink.units == 0
         if images and inputs.device.type == "cpu" and not pool.return_indices:
             return self.record(module, sink, inputs)
         return nn.MaxPool2d.forward(pool, inputs)
@@ -61,8 +62,8 @@ class MaxPooling(SimpleLayer):
 
 def _rule(module: nn.Module) -> tuple[Any, ...]:
     pool = cast("nn.MaxPool2d", module)
-    axes = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-    return (*([value, value] if isinstance(value, int) else list(value) for value in axes), pool.ceil_mode)
+    axes: tuple[Any, ...] = (pool.kernel_size, pool.stride or pool.kernel_size, pool.padding, pool.dilation)
+    return (*([value, value] if isinstance(value, Integral) else list(value) for value in axes), pool.ceil_mode)
 
 
 register_layer(nn.MaxPool2d, MaxPooling())

@@ -192,6 +192,18 @@ def test_placing_a_model_twice_moves_nothing() -> None:
     assert any(parameter.ndim == 4 and not parameter.is_contiguous() for parameter in model.parameters())
 
 
+def test_weights_of_images_and_of_volumes_lie_in_memory_as_each_is_used() -> None:
+    model = torch.nn.ModuleList([torch.nn.Conv2d(2, 3, 3), torch.nn.Conv3d(2, 3, 3), torch.nn.Linear(2, 3)])
+    before = [parameter.detach().clone() for parameter in model.parameters()]
+    for by_patient in (False, True, False):
+        place_model(model, CPU, by_patient=by_patient)
+        assert model[0].weight.is_contiguous() is by_patient
+        assert model[0].weight.is_contiguous(memory_format=torch.channels_last) is not by_patient
+        assert model[1].weight.is_contiguous() is by_patient
+        assert model[1].weight.is_contiguous(memory_format=torch.channels_last_3d) is not by_patient
+        assert all(torch.equal(*pair) for pair in zip(before, model.parameters(), strict=True))
+
+
 @pytest.mark.gpu
 def test_a_gpu_comes_near_the_cpu() -> None:
     plan, data = study(), bright_discs()

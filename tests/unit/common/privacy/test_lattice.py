@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from wardround.common.privacy.lattice import FINENESS, FLOAT_SLACK, Lattice
+from wardround.common.privacy.noise import BLOCK
 
 if TYPE_CHECKING:
     from wardround.common.crypto.randomness import RandomSource
@@ -96,3 +97,31 @@ def test_what_is_no_sum_is_refused() -> None:
 
 def test_fineness_is_what_the_proof_takes() -> None:
     assert (FINENESS, FLOAT_SLACK) == (2.0**-10, 2.0**-9)
+
+
+@pytest.mark.parametrize("values", [1, BLOCK - 1, BLOCK, 2 * BLOCK + 5])
+@pytest.mark.parametrize("multiplier", [0.0, 1.5])
+def test_a_mean_is_the_integers_over_the_denominator(values: int, multiplier: float) -> None:
+    lattice, source = Lattice(clip=0.5, values=values), same_noise()
+    deviation = max(16.0, lattice.deviation(multiplier)) if multiplier else 0.0
+    total = np.random.default_rng(1).normal(size=values)
+    units, clipped = lattice.privatise(total, deviation=deviation, random=source)
+    found = lattice.privatise_real(total, deviation=deviation, denominator=7.0, random=source)
+    assert clipped == 0
+    assert found.dtype == np.float32
+    assert np.array_equal(found, (units * (lattice.step / 7.0)).astype(np.float32))
+
+
+def test_no_zero_of_a_mean_keeps_the_sign_of_what_was_rounded() -> None:
+    lattice = Lattice(clip=0.5, values=100_000)
+    for deviation in (0.0, 16.0):
+        found = lattice.privatise_real(np.full(100_000, -1e-9), deviation=deviation, denominator=1.0, random=os.urandom)
+        zeros = found[found == 0]
+        assert zeros.size > 1000
+        assert not np.signbit(zeros).any()
+
+
+@pytest.mark.parametrize("deviation", [math.nan, -1.0, 15.9, math.inf])
+def test_noise_is_never_left_out_by_mistake(deviation: float) -> None:
+    with pytest.raises(ValueError, match="deviation"):
+        LATTICE.privatise(np.zeros(400), deviation=deviation, random=os.urandom)

@@ -68,6 +68,8 @@ def test_a_difference_that_seldom_shows_is_looked_for_the_longer_the_fewer_value
     width: int, draws: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, targets, model = torch.zeros(1, width - 1), torch.zeros(1, 1), nn.Linear(width - 1, 1)
+    for parameter in model.parameters():
+        parameter.requires_grad_(parameter.ndim == 1)  # frozen weights count as well
     for shown_at, missed in ((draws + 1, True), (draws, False)):
         asked = count(1)
         monkeypatch.setattr(PerSample, "alike", lambda _, asked=asked, shown_at=shown_at: next(asked) != shown_at)

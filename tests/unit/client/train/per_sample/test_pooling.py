@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from fakes.per_sample_oracle import error
@@ -18,6 +19,7 @@ RULES: list[dict[str, Any]] = [
     {"kernel_size": 3, "stride": 2, "padding": 1},
     {"kernel_size": (3, 2), "stride": (1, 2), "padding": (1, 0), "dilation": (2, 1)},
     {"kernel_size": 3, "stride": 2, "ceil_mode": True},
+    {"kernel_size": np.int64(2), "stride": np.int64(1)},
 ]
 
 
@@ -67,6 +69,7 @@ def test_values_are_the_same_bits_also_where_one_is_no_number(rule: dict[str, An
     [
         (nn.MaxPool2d(2, return_indices=True), BATCH),
         (nn.MaxPool2d(2), BATCH[0]),  # one image and no batch
+        (nn.MaxPool2d(2), (BATCH * 10).to(torch.uint8)),
         (nn.MaxPool2d(2), BATCH[:5]),  # whatever it is that is pooled here, it is not the units
     ],
 )

@@ -135,8 +135,8 @@ def test_new_sums_begin_with_nothing_and_known_ones_are_added_to(monkeypatch: py
             found: torch.Tensor = self.large(self.small(inputs))
             return found
 
-    def dirty(size: int, **options: Any) -> torch.Tensor:
-        return torch.full((size,), math.nan, **options)
+    def dirty(*size: int, **options: Any) -> torch.Tensor:
+        return torch.full(size, math.nan, **options)
 
     model = Part().double()
     recorder, loss = PerSample(model), squared_loss(model(BATCH).detach())
