@@ -76,15 +76,15 @@ class NoisyWork:
         Raises:
             RuntimeError: The study pays for no validation.
         """
-        paid, plan = self._study.promise.validation, self.plan.validation
-        if paid is None or plan is None:
+        paid, lattice = self._study.promise.validation, self.plan.validation
+        if paid is None or lattice is None:
             raise RuntimeError("this study pays for no validation")
         hospital, indices = self._hospital, self._parts.validation
         losses = patient_losses(
             self._model.module, self._data.prepared, indices, self._study, hospital.device, cap=paid.loss_cap
         )
         total = np.array([losses.sum()])
-        return plan.lattice.privatise(total, deviation=plan.deviation, random=self._random)[0]
+        return lattice.privatise(total, deviation=lattice.deviation, random=self._random)[0]
 
     def noisy_sum(self, limit: int) -> NoisySum:
         """The step of trust model ``distributed``: a sum of gradients with this site's share of the noise.

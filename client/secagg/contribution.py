@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from wardround.common.study import Study
     from wardround.common.vector import Vector
     from wardround.common.wire.base import RunContext
+
+_ROUNDING: Final = 1 / math.sqrt(12)
+"""Root mean square of what rounding to the lattice moves a real by, lattice units."""
 
 
 @dataclass(frozen=True)
@@ -95,14 +98,14 @@ class Contribution:
         if self.study.promise.validation is not None:
             units = np.concatenate([units, losses])
         size = float(np.sqrt(np.mean(np.square(found.units, dtype=np.float64))))
-        share = 0.5 / size if size else 0.0  # a rounding's standard deviation is half a unit at most
+        share = _ROUNDING / size if size else 0.0
         return EncodedUpdate(encoding.encode_integers(units), found.clipped / found.units.size, share)
 
     def _mean_loss(self, units: int, work: NoisyWork) -> float:
         """A site's noisy mean loss: over the validation patients that are publicly expected of it."""
-        if (plan := work.plan.validation) is None:
+        if (lattice := work.plan.validation) is None:
             raise RuntimeError("this study pays for no validation")
-        return units * plan.lattice.step / (self.study.validation_patients / len(self.study.sites))
+        return units * lattice.step / (self.study.validation_patients / len(self.study.sites))
 
     def _validation(self) -> dict[str, float]:
         """How the model as received does on the site's validation patients, in rounds that validate."""

@@ -25,19 +25,6 @@ WRAPS: Final = 2.0**-40
 
 
 @dataclass(frozen=True, slots=True)
-class ValidationPlan:
-    """The numbers of validations that are paid for.
-
-    Attributes:
-        lattice: Of the sum of losses, one value.
-        deviation: Standard deviation of one site's noise, lattice units.
-    """
-
-    lattice: Lattice
-    deviation: float
-
-
-@dataclass(frozen=True, slots=True)
 class NoisePlan:
     """The numbers of a study with differential privacy.
 
@@ -45,19 +32,22 @@ class NoisePlan:
         lattice: Where sums of gradients lie.
         mechanism: One step, as accounting knows it.
         steps: All steps of the study, T.
-        deviation: Standard deviation of one site's noise in a step, lattice units; 0 for none.
         denominator: What one site's sum of gradients is divided by: the patients it expects in a step.
         certain: Sites whose noise is certain to be in a sum, h; 1 where every site's noise is enough.
-        validation: Of the validations that are paid for; None for none.
+        validation: Where the sum of losses of a validation lies, one value; None where none is paid for.
     """
 
     lattice: Lattice
     mechanism: SampledGaussian
     steps: int
-    deviation: float
     denominator: float
     certain: int
-    validation: ValidationPlan | None
+    validation: Lattice | None
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation of one site's noise in a step, lattice units; 0 for none."""
+        return self.lattice.deviation
 
 
 def noise_plan(study: Study, values: int) -> NoisePlan:
@@ -67,25 +57,23 @@ def noise_plan(study: Study, values: int) -> NoisePlan:
         RuntimeError: The study has no differential privacy.
     """
     promise = study.promise
-    lattice = Lattice(promise.clip, values)
     certain = certain_sites(study)
+    lattice = Lattice(promise.clip, values, promise.step.multiplier, certain)
     return NoisePlan(
         lattice,
         promise.step,
         study.training.rounds * promise.local_steps,
-        lattice.deviation(promise.step.multiplier) / math.sqrt(certain),
         promise.expected / len(study.sites),
         certain,
-        _validation_plan(study, certain),
+        _validation_lattice(study, certain),
     )
 
 
-def _validation_plan(study: Study, certain: int) -> ValidationPlan | None:
+def _validation_lattice(study: Study, certain: int) -> Lattice | None:
     paid = study.promise.validation
     if paid is None:
         return None
-    lattice = Lattice(paid.loss_cap, 1)
-    return ValidationPlan(lattice, lattice.deviation(paid.step.multiplier) / math.sqrt(certain))
+    return Lattice(paid.loss_cap, 1, paid.step.multiplier, certain)
 
 
 def certain_sites(study: Study) -> int:
@@ -112,14 +100,15 @@ def ring_limit(plan: NoisePlan, ring: Ring, sites: int) -> int:
     """L: largest magnitude of one site's integer before noise, so that data and noise of all stay in the ring.
 
     Raises:
-        WardroundError: WR-1805, the noise leaves room for less than one clipping norm a site.
+        WardroundError: WR-1805, there is room for less than one clipping norm a site.
     """
     room = (1 << (ring.bits - 1)) - 1 - reserve(plan, sites)
     limit = min(WIDEST, room // sites)
     if limit * plan.lattice.step < plan.lattice.clip:
         raise WardroundError(
             "WR-1805",
-            f"Noise of multiplier {plan.mechanism.multiplier:g} at {sites} sites leaves gradients no room in a ring of "
-            f"{ring.bits} bits; raise privacy.epsilon or choose a smaller model.",
+            f"At {sites} sites a ring of {ring.bits} bits has no room for gradients on so fine a lattice: "
+            f"{plan.lattice.values} values with noise of multiplier {plan.mechanism.multiplier:g}. Lower "
+            "privacy.epsilon or choose a smaller model.",
         )
     return limit

@@ -72,7 +72,7 @@ def _noisy_encoding(study: Study, layout: Layout) -> Encoding:
     room = NoiseRoom(ring_limit(plan, ring, sites), reserve(plan, sites))
     tensors = [(layout.size, room.limit * plan.lattice.step)]
     if plan.validation is not None:
-        tensors.append((1, room.limit * plan.validation.lattice.step))
+        tensors.append((1, room.limit * plan.validation.step))
     return Encoding(ring, sites, tuple(tensors), noise=room)
 
 

@@ -98,9 +98,9 @@ class NoisyEngine:
         return record
 
     def _note_validation(self) -> None:
-        plan = noise_plan(self._study, self.committed.model.size).validation
-        if plan is not None and self._losses:
-            total = sum(self._losses.values()) * plan.lattice.step
+        lattice = noise_plan(self._study, self.committed.model.size).validation
+        if lattice is not None and self._losses:
+            total = sum(self._losses.values()) * lattice.step
             self.committed.validate(paid_validation(self._study, self.next_round, total, len(self._losses)))
 
     def _record(self, seconds: float) -> RoundRecord:

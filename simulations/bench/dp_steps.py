@@ -100,8 +100,7 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
     trained = list(model.parameters())
     optimizer = torch.optim.SGD(trained, RATE)
     recorder = PerSample(model)
-    lattice = Lattice(CLIP, sum(_sizes(model)))
-    deviation = lattice.deviation(multiplier)
+    lattice = Lattice(CLIP, sum(_sizes(model)), multiplier)
     if not alike_in_all_places(model, images[:1], targets[:1], loss, len(images)):
         raise WardroundError("WR-1521", "On this machine patients cannot share a batch of this size.")
 
@@ -109,8 +108,8 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
         with recorder.recording(len(images)):
             torch.autograd.backward(loss_of_units(loss, model(images), targets, len(images)))
         sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
-        total, units = sums.whole.numpy(), len(images)
-        put_gradient(trained, lattice.privatise_real(total, deviation=deviation, denominator=units, random=os.urandom))
+        total, noise_of = sums.whole.numpy(), {"deviation": lattice.deviation, "denominator": len(images)}
+        put_gradient(trained, lattice.privatise_real(total, **noise_of, random=os.urandom))
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 
@@ -121,9 +120,8 @@ def noise(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipl
     """The part of our step that does not grow with the patients: lattice and noise."""
     del images, targets, loss
     total = np.zeros(sum(_sizes(model)))
-    lattice = Lattice(CLIP, total.size)
-    deviation = lattice.deviation(multiplier)
-    return lambda: lattice.privatise_real(total, deviation=deviation, denominator=1.0, random=os.urandom)
+    lattice = Lattice(CLIP, total.size, multiplier)
+    return lambda: lattice.privatise_real(total, deviation=lattice.deviation, denominator=1.0, random=os.urandom)
 
 
 def _sizes(model: nn.Module) -> list[int]:

@@ -74,7 +74,7 @@ def _row(study: Study, site: SiteId, runs: int, *, spent: Sequence[Run], validat
         trust=promise.trust,
         rate=promise.rate,
         clip=promise.clip,
-        sensitivity=Lattice(promise.clip, 1).sensitivity,
+        sensitivity=Lattice(promise.clip, 1, promise.step.multiplier).sensitivity,
         noise_multiplier=promise.step.multiplier,
         steps=study.training.rounds * promise.local_steps,
         runs=runs,

@@ -1,8 +1,8 @@
 """What the calls of a layer give for one of its parameters: one gradient for every unit, as it will be added.
 
-The norm that a unit is clipped by is taken of the very numbers that the sum adds. A norm by another way, such as
-through the inner products of a layer's two sides, is faster for large weights and equal in exact arithmetic; but
-weights that a coordinator chooses can make the two differ without bound, and then clipping bounds nothing.
+The norm that a unit is clipped by is that of what the sum adds, whatever the weights are: of the very numbers where
+gradients are written, and with what rounding can do where they stay products
+(:mod:`~wardround.client.train.per_sample.products`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,8 @@ from math import prod
 from typing import TYPE_CHECKING, Final
 
 import torch
+
+from wardround.client.train.per_sample.products import Products
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,21 +45,29 @@ class Contributions:
         self.units = units
         self._device = device
         self._gradients: dict[str, Tensor] = {}
+        self._products: dict[str, Products] = {}
         self._squares: dict[str, Tensor] = {}
 
     def __bool__(self) -> bool:
         """Whether there are any."""
-        return bool(self._gradients)
+        return bool(self._gradients or self._products)
 
-    def add(self, name: str, gradient: Tensor) -> None:
+    def add(self, name: str, gradient: Tensor | Products) -> None:
         """Add to what the parameter has.
 
         Args:
             name: Of the parameter.
-            gradient: ``[units, *shape]`` in the parameter's data type.
+            gradient: ``[units, *shape]`` in the parameter's data type, or as products.
         """
+        if isinstance(gradient, Products):
+            if name not in self._gradients and name not in self._products:
+                self._products[name] = gradient
+                return
+            gradient = gradient.whole()
+        if name in self._products:
+            self._gradients[name] = self._products.pop(name).whole().view(gradient.shape)
         known = self._gradients.get(name)
-        whole = gradient if known is None else known + gradient
+        whole = gradient if known is None else known + gradient.view(known.shape)
         self._gradients[name] = whole
         if not _small(whole):
             self._squares[name] = squares(whole)  # now, while it lies in the processor's cache
@@ -67,12 +77,15 @@ class Contributions:
         total = torch.zeros(self.units, dtype=torch.float64, device=self._device)
         for found in self._squares.values():
             total += found
+        for products in self._products.values():
+            total += products.squares
         _, together = self._small()
         return total.add_(squares(together)).sqrt_()
 
     def alike(self) -> bool:
         """Whether all units have the same gradient, bit for bit."""
-        return all(bool((found == found[0]).all()) for found in self._gradients.values())
+        whole = all(bool((found == found[0]).all()) for found in self._gradients.values())
+        return whole and all(products.alike() for products in self._products.values())
 
     def add_to(self, sums: Mapping[str, Tensor], factors: Tensor, *, fresh: bool) -> None:
         """Add the sum over the units of factor times gradient, and let go of the gradients.
@@ -82,7 +95,8 @@ class Contributions:
             factors: ``[units]``, float64, finite; a unit whose factor is 0 takes no part, whatever is in its gradient.
             fresh: Whether nothing has been written to ``sums`` yet.
         """
-        taken = slice(None) if bool(factors.all()) else factors.nonzero().squeeze(1)
+        chosen = None if bool(factors.all()) else factors.nonzero().squeeze(1)
+        taken = slice(None) if chosen is None else chosen
         factors, beta = factors[taken], int(not fresh)
         names, together = self._small()
         partial = torch.empty(together.shape[1], dtype=torch.float64, device=self._device)
@@ -91,8 +105,10 @@ class Contributions:
             into = sums[name].view(-1)
             into.copy_(part if fresh else into + part)
             del self._gradients[name]
-        for name in sums.keys() - names - self._gradients.keys() if fresh else ():
+        for name in sums.keys() - names - self._gradients.keys() - self._products.keys() if fresh else ():
             sums[name].zero_()
+        for name in list(self._products):
+            self._products.pop(name).add_to(sums[name].view(-1), factors, chosen, beta=beta)
         for name in list(self._gradients):
             rows = _rows(self._gradients.pop(name))[taken]
             _add_weighted(rows, factors, sums[name].view(-1), beta=beta)

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn.modules.conv import _ConvNd
 
+    from wardround.client.train.per_sample.products import Products
+
 SPATIAL: dict[type[nn.Module], int] = {
     nn.Conv1d: 1,
     nn.Conv2d: 2,
@@ -77,7 +79,7 @@ class Convolution(SimpleLayer):
         settings = (layer.stride, _padding(layer), layer.dilation, False, layer.output_padding, layer.groups)
         return _convolved(inputs, weight, bias, settings)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Products]]:
         """Input by the batch, weight and bias by the unit."""
         return _backward(step, transposed=False, output_padding=(0,) * (step.gradient.ndim - 2))
 
@@ -116,18 +118,18 @@ class TransposedConvolution(SimpleLayer):
         settings = (layer.stride, layer.padding, layer.dilation, True, options[0], layer.groups)
         return _convolved(inputs, weight, bias, settings)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Products]]:
         """Input by the batch, weight and bias by the unit."""
         return _backward(step, transposed=True, output_padding=_added(step))
 
 
 def _backward(
     step: Step, *, transposed: bool, output_padding: tuple[int, ...]
-) -> tuple[Tensor | None, dict[str, Tensor]]:
+) -> tuple[Tensor | None, dict[str, Tensor | Products]]:
     layer = cast("_ConvNd", step.module)
     inputs, weight = step.kept
     rule = Rule(layer.stride, _padding(layer), layer.dilation, transposed, output_padding)
-    found: dict[str, Tensor] = {}
+    found: dict[str, Tensor | Products] = {}
     if "weight" in step.wanted:
         found["weight"] = of_weight(inputs, step.gradient, weight, step.units, rule=rule, groups=layer.groups)
     if "bias" in step.wanted:

@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.modules.linear import NonDynamicallyQuantizableLinear
 
 from wardround.client.train.per_sample.layers import SimpleLayer, Sink, Step, register_layer
+from wardround.client.train.per_sample.products import Products, suit_products
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -44,14 +45,17 @@ class Linear(SimpleLayer):
         output = _times(inputs, weight.t(), units)
         return output if bias is None else output + bias, (inputs, weight)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Products]]:
         """Input by the batch; the weight is one matrix product for every unit."""
         inputs, weight = step.kept
         of_input = _times(step.gradient, weight, step.units) if step.wants_input else None
         after = step.gradient.reshape(step.units, -1, weight.shape[0])
-        found: dict[str, Tensor] = {}
+        found: dict[str, Tensor | Products] = {}
         if "weight" in step.wanted:
-            found["weight"] = after.transpose(1, 2) @ inputs.reshape(step.units, -1, weight.shape[1])
+            before = inputs.reshape(step.units, -1, weight.shape[1])
+            left, (outputs, own) = after.transpose(1, 2), weight.shape
+            small = suit_products(step.units, outputs, own, after.shape[1], weight.device)
+            found["weight"] = Products.of(left, before.transpose(1, 2)) if small else left @ before
         if "bias" in step.wanted:
             found["bias"] = after.sum(1)
         return of_input, found

@@ -19,6 +19,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import torch
 from torch.autograd.function import once_differentiable
 
+from wardround.client.train.per_sample.products import Products
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from contextlib import AbstractContextManager
@@ -47,12 +49,12 @@ class Sink:
         self._names = names
         self._found = found
 
-    def add(self, name: str, gradient: Tensor) -> None:
+    def add(self, name: str, gradient: Tensor | Products) -> None:
         """Add to what the layer's parameter ``name`` has; frozen parameters are ignored.
 
         Args:
             name: The layer's own.
-            gradient: ``[units, *shape]`` in the parameter's data type.
+            gradient: ``[units, *shape]`` in the parameter's data type, or as products.
         """
         if name in self._names:
             self._found.add(self._names[name], gradient)
@@ -147,8 +149,11 @@ class SimpleLayer(Layer):
         """
 
     @abstractmethod
-    def backward(self, step: Step) -> tuple[Tensor | None, Mapping[str, Tensor]]:
-        """Gradient of the input (None if it is not wanted), and ``[units, *shape]`` of each wanted parameter."""
+    def backward(self, step: Step) -> tuple[Tensor | None, Mapping[str, Tensor | Products]]:
+        """Gradient of the input (None if it is not wanted), and each wanted parameter's.
+
+        They are ``[units, *shape]``, or products of a weight whose shape is that of ``[O, I]``.
+        """
 
 
 class _Recorded(torch.autograd.Function):
@@ -188,7 +193,8 @@ class _Recorded(torch.autograd.Function):
         with _without_autocast(gradient.device.type):
             of_input, found = layer.backward(step)
         for name, value in found.items():
-            ctx.sink.add(name, _cast(value, getattr(ctx.module, name).dtype))
+            own = getattr(ctx.module, name).dtype
+            ctx.sink.add(name, value if isinstance(value, Products) else _cast(value, own))
         if of_input is not None:
             of_input = _cast(of_input, ctx.input_dtype)
         return (None,) * _BEFORE_INPUT + (of_input,) + (None,) * len(layer.parameters)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from wardround.client.train.per_sample.convolution import SPATIAL, Convolution
 from wardround.client.train.per_sample.layers import register_layer
+from wardround.client.train.per_sample.products import Products
 from wardround.common.models.standardised import StandardisedConv2d, StandardisedConv3d, standardise
 
 if TYPE_CHECKING:
@@ -39,12 +40,15 @@ class StandardisedConvolution(Convolution):
         output, kept = super().forward(module, inputs, (used, bias), *options)
         return output, (*kept, length)
 
-    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor]]:
+    def backward(self, step: Step) -> tuple[Tensor | None, dict[str, Tensor | Products]]:
         """As the convolution; then back through the standardisation."""
         inputs, used, length = step.kept
         of_input, found = super().backward(replace(step, kept=(inputs, used)))
         if "weight" in found:
-            found["weight"] = pulled_back(found["weight"], used, length)
+            weight = found["weight"]
+            if isinstance(weight, Products):
+                weight = weight.whole().view(step.units, *used.shape)
+            found["weight"] = pulled_back(weight, used, length)
         return of_input, found
 
 

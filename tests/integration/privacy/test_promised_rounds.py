@@ -85,9 +85,9 @@ def test_paid_validations_are_the_capped_means_with_their_noise(trust: str, mode
     promised = Promised.of(promised_scenario(rounds=4, trust=trust, mode=mode, validation=paid), tmp_path)
     history = promised.coordinate()
     assert [found["round"] for found in history["validations"]] == [1, 3], "models that rounds 2 and 4 begin with"
-    plan = noise_plan(promised.study, promised.layout.size).validation
-    assert plan is not None
-    noise = plan.deviation * plan.lattice.step * np.sqrt(3) / 20
+    lattice = noise_plan(promised.study, promised.layout.size).validation
+    assert lattice is not None
+    noise = lattice.deviation * lattice.step * np.sqrt(3) / 20
     expected = promised.initial - LEARNING_RATE * promised.clipped_sum(promised.study.site_ids, promised.initial) / 40
     losses = [loss for site in promised.study.site_ids for loss in promised.validation_losses(site, expected)]
     assert min(losses) < 0.7 < max(losses), "the positive control: some losses are capped, some are not"
@@ -104,9 +104,9 @@ def test_a_validation_s_noise_is_what_its_budget_asks_for(tmp_path: Path) -> Non
     scenario = promised_scenario(rounds=40, trust="distributed", validation=paid, clip=1e-6)
     promised = Promised.of(scenario, tmp_path)
     losses = [found["mean"]["loss"] for found in promised.coordinate()["validations"]]
-    plan = noise_plan(promised.study, promised.layout.size).validation
-    assert plan is not None
-    expected = plan.deviation * plan.lattice.step * np.sqrt(3) / 20
+    lattice = noise_plan(promised.study, promised.layout.size).validation
+    assert lattice is not None
+    expected = lattice.deviation * lattice.step * np.sqrt(3) / 20
     assert len(losses) == 40
     # The deviation of 40 Gaussians lies in this range but for a probability below 1e-6 (chi-square, 39 degrees).
     assert 0.5 * expected < np.std(losses, ddof=1) < 1.65 * expected

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import decimal
 import itertools
 import os
 import random
+from decimal import Decimal
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
@@ -17,7 +19,7 @@ from scipy.stats import chi2, kstest
 
 from wardround.common.crypto.keystream import Keystream
 from wardround.common.privacy import noise
-from wardround.common.privacy.noise import LARGEST_MEAN, RoundedGaussian
+from wardround.common.privacy.noise import BLOCK, LARGEST_MEAN, RoundedGaussian
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,105 +40,155 @@ def rounded_gaussian(size: int, deviation: float, source: RandomSource) -> np.nd
     return RoundedGaussian(deviation, source).around(np.zeros(size))
 
 
-def stream_words(key: bytes, count: int) -> np.ndarray:
-    octets = bytearray(8 * count)
-    Keystream(key).into(octets)
-    return np.frombuffer(octets, dtype="<i8")
+def stream_words(count: int, at: int = 0) -> np.ndarray:
+    octets = bytearray(4 * count)
+    Keystream(KEY, at).into(octets)
+    return np.frombuffer(octets, dtype="<u4")
 
 
-def slowly(
-    words: tuple[int, int], further: tuple[int, int], deviation: float, means: tuple[float, float]
-) -> tuple[int, int] | None:
-    """One pair of the polar method by mpmath, from its 512-bit uniforms."""
+def slowly(bits: tuple[int, int], known: int, deviation: float, mean: float, *, sine: bool) -> int:
+    """One value by mpmath, from the first ``known`` bits of its uniforms and the middle of what they leave open."""
     with mpmath.workdps(400):
-        u, v = (
-            (mpmath.mpf(word) * mpmath.mpf(2) ** 448 + more + mpmath.mpf(1) / 2) / mpmath.mpf(2) ** 511
-            for word, more in zip(words, further, strict=True)
-        )
-        square = u**2 + v**2
-        if square >= 1:
-            return None
-        factor = mpmath.mpf(deviation) * mpmath.sqrt(-2 * mpmath.log(square) / square)
-        return tuple(  # type: ignore[return-value]
-            int(mpmath.floor(each * factor + mean + mpmath.mpf(1) / 2))
-            for each, mean in zip((u, v), means, strict=True)
-        )
+        u, v = ((mpmath.mpf(each) + mpmath.mpf(1) / 2) / mpmath.mpf(2) ** known for each in bits)
+        turn = mpmath.sin if sine else mpmath.cos
+        value = mpmath.mpf(deviation) * mpmath.sqrt(-2 * mpmath.log(u)) * turn(2 * mpmath.pi * v) + mpmath.mpf(mean)
+        return int(mpmath.floor(value + mpmath.mpf(1) / 2))
 
 
-def exactly(words: np.ndarray, means: np.ndarray, deviation: float, first: int) -> list[int | None]:
-    """What :func:`noise._block` has to give: the values of all U, then those of all V; None: dropped after all."""
-    square = [int(a) ** 2 + int(b) ** 2 for a, b in words.T]
-    chosen = [pair for pair, each in enumerate(square) if each < (1 + 2.0**-20) * 2**126]
-    of_u, of_v = means[: len(chosen)].tolist(), means[len(chosen) :].tolist()
-    found = [
-        slowly(
-            (int(words[0, pair]), int(words[1, pair])),
-            noise.further_bits(KEY, first + pair),
-            deviation,
-            (of_u[at], of_v[at]),
-        )
-        or (None, None)
-        for at, pair in enumerate(chosen)
-    ]
-    return [a for a, _ in found] + [b for _, b in found]
+def all_corners(bits: tuple[int, int], known: int, deviation: float, mean: float, *, sine: bool) -> set[int]:
+    """What the bits that are not known may make of a value."""
+    open_bits = 512 - known
+    ends = (0, (1 << open_bits) - 1)
+    return {
+        slowly(((bits[0] << open_bits) + first, (bits[1] << open_bits) + second), 512, deviation, mean, sine=sine)
+        for first, second in itertools.product(ends, ends)
+    }
 
 
-def agrees(words: np.ndarray, means: np.ndarray, deviation: float, first: int) -> int:
-    """Assert that the fast way gives what the slow one does; how many pairs stay."""
-    expected, pairs = exactly(words, means, deviation, first), noise._Pairs(words, KEY, first)
-    found, dropped = noise._block(pairs, means[: len(expected)], deviation, np.abs(means).max())
-    assert sorted(dropped) == [place for place, value in enumerate(expected) if value is None]
-    kept = [place for place, value in enumerate(expected) if value is not None]
-    assert [int(found[place]) for place in kept] == [expected[place] for place in kept]
-    return len(kept) // 2
+def compare(means: np.ndarray, deviation: float) -> tuple[int, int]:
+    """Hold one block's values against 400 digits of the same bits; how many pairs asked for more, of how many."""
+    half = -(-means.size // 2)
+    source = RoundedGaussian(deviation, lambda _: KEY)
+    found = source.next_block(means.astype(np.float32), np.abs(means).max()).astype(np.float64)
+    places = source.undecided()
+    found[places] = source.decide(means[places])
+    words, asked = stream_words(2 * half).reshape(2, half), np.unique(places % half)
+    more = stream_words(2 * asked.size, 1 << 64).reshape(2, asked.size)
+    for place, value in enumerate(found.tolist()):
+        pair, sine, mean = place % half, place >= half, float(means[place])
+        first = int(words[0, pair]), int(words[1, pair])
+        rank = int(np.searchsorted(asked, pair))
+        if rank < asked.size and asked[rank] == pair:
+            rest = noise.rest_of(KEY, rank)
+            bits = [(((a << 32) + int(more[row, rank])) << 448) + rest[row] for row, a in enumerate(first)]
+            assert int(value) == slowly((bits[0], bits[1]), 512, deviation, mean, sine=sine)
+        else:
+            assert all_corners(first, 32, deviation, mean, sine=sine) == {int(value)}
+    return asked.size, half
 
 
 MEANS = {
     "none": np.zeros,
     "fractions": lambda size: np.random.default_rng(1).normal(size=size) * 30,
     "halves": lambda size: np.arange(size) - 7.5,
+    "wide": lambda size: np.random.default_rng(2).uniform(-1, 1, size) * 2.0**18,
     "large": lambda size: np.random.default_rng(2).uniform(-1, 1, size) * LARGEST_MEAN,
     "tiny": lambda size: np.resize([1e-300, -1e-300, -0.0, 5e-324, 0.5 - 2.0**-54], size),
 }
 
 
 @pytest.mark.parametrize("means", MEANS)
-@pytest.mark.parametrize("deviation", [16.0, 2.0**27 / 3, 2.0**44])
+@pytest.mark.parametrize("deviation", [16.0, 64.0, 2.0**11 / 3, 2.0**16])
 def test_fast_and_exact_agree_on_every_draw(deviation: float, means: str) -> None:
-    pairs = 600
-    words = stream_words(KEY, 2 * pairs).reshape(2, pairs)
-    kept = agrees(words, MEANS[means](2 * pairs), deviation, 0)
-    assert 0.7 < kept / pairs < 0.87
+    asked, pairs = compare(MEANS[means](401), deviation)
+    assert (asked == pairs) == (deviation == 2.0**16 or means == "large")
+    assert means == "wide" or deviation == 2.0**16 or means == "large" or asked < 0.2 * pairs
 
 
-def test_pairs_that_floats_cannot_decide_are_refined() -> None:
-    """S on either side of 1 by 2^-66, S of 2^-120, uniforms of a few bits, and ordinary pairs as the control."""
-    half = 2**63
-    on_circle = [(int(0.6 * half), int(0.8 * half)), (half - 1, 2**30), (half - 1, 0), (-half, 0), (0, -half)]
-    near_zero = [(8, -3), (0, 0), (-1, 1), (2**43, 2**44)]
-    plain = [(half // 3, half // 2), (-half // 2, 5)]
-    words = np.array([*on_circle, *near_zero, *plain], dtype="<i8").T
-    for deviation in (16.0, 2.0**30, 2.0**44):
-        for means in MEANS.values():
-            assert agrees(words, means(2 * words.shape[1]), deviation, 7) < words.shape[1], "some are dropped"
+def test_a_real_next_to_a_boundary_is_decided_by_as_many_bits_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Means are put where the sum is so near a half-integer that a float cannot tell on which side it is."""
+    pairs, deviation = 40, 1000.0
+    words, more = (stream_words(2 * pairs, at).reshape(2, pairs).astype(np.uint64) for at in (0, 1 << 64))
+    points = noise.normals_of_64((words << np.uint64(32)) | more, deviation)[0].reshape(-1)
+    refined = []
+    slow = noise.refine
+    monkeypatch.setattr(noise, "refine", lambda *bits: refined.append(1) or slow(*bits))
+    for distance, least, most in ((2.0**-22, 0, 0), (2.0**-60, pairs, pairs), (0.0, pairs, pairs)):
+        refined.clear()
+        asked, _ = compare(np.floor(points) + 0.5 - points + distance, deviation)
+        assert asked == pairs
+        assert least <= len(refined) <= most
 
 
-def test_a_real_next_to_a_boundary_is_decided_by_all_of_its_bits() -> None:
-    """Means are put where the sum is within 2^-60 of a half-integer: the float cannot tell which side it is on."""
-    pairs, deviation = 200, 1000.0
-    words = stream_words(KEY, 2 * pairs).reshape(2, pairs)
-    means = np.zeros(2 * pairs)
-    for distance in (2.0**-45, 2.0**-50, 2.0**-60, 0.0):
-        found, _ = noise._block(noise._Pairs(words, KEY, 0), means, deviation, 0.0)
-        points = _reals(words, deviation)
-        moved = np.floor(points) + 0.5 - points + distance
-        assert agrees(words, np.resize(moved, 2 * pairs), deviation, 0) == found.size // 2
+EDGES = (0, 1, 2, 3, 1 << 10, (1 << 20) - 1, 1 << 20, 1 << 21, 1 << 30, (1 << 30) + 1, (1 << 31) - 1, 1 << 31)
+TOP = ((1 << 32) - 1, (1 << 32) - 2, (1 << 32) - (1 << 21), (1 << 32) - (1 << 22), (1 << 32) - (1 << 23), 3 << 30)
 
 
-def _reals(words: np.ndarray, deviation: float) -> np.ndarray:
-    """``d U g`` and ``d V g`` of the pairs that stay, by float64."""
-    _, points, squares = noise._candidates(words, words.shape[1])
-    return (points * noise._factors(squares, deviation * 2.0**-63)).reshape(-1)
+def test_what_float32_is_sure_of_is_so_for_every_corner_of_the_uniforms() -> None:
+    deviation = 64.0
+    words = np.array(list(itertools.product(EDGES + TOP, EDGES + TOP)), dtype=np.uint32).T.copy()
+    values, (radii, angles) = np.empty(words.shape, np.float32), np.empty(words.shape, np.float32)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise.normals_of_32(words, deviation, radii, angles, values)
+        nearest = np.rint(values)
+        sure = noise._sure_of_32(values - nearest, radii, deviation, 0.0)
+    assert 0.2 < sure.mean() < 0.8
+    for pair in np.flatnonzero(sure).tolist():
+        bits = int(words[0, pair]), int(words[1, pair])
+        for row in (0, 1):
+            assert all_corners(bits, 32, deviation, 0.0, sine=bool(row)) == {int(nearest[row, pair])}
+
+
+def test_what_float64_is_sure_of_is_so_for_every_corner_of_the_uniforms() -> None:
+    deviation = 64.0
+    wide = [word << 32 for word in EDGES + TOP] + [
+        1,
+        (1 << 20) + 7,
+        (1 << 22) - 1,
+        (1 << 64) - 1,
+        (1 << 64) - (1 << 34),
+    ]
+    words = np.array(list(itertools.product(wide, wide)), dtype=np.uint64).T.copy()
+    found, sure = noise._from_64(words, np.zeros(words.shape), deviation)
+    assert 0.5 < sure.mean() < 0.95
+    for pair in np.flatnonzero(sure).tolist():
+        bits = int(words[0, pair]), int(words[1, pair])
+        for row in (0, 1):
+            assert all_corners(bits, 64, deviation, 0.0, sine=bool(row)) == {int(found[row, pair])}
+    for pair in np.flatnonzero(~sure)[::7].tolist():  # and the slow way is the oracle's
+        bits, rest = (int(words[0, pair]), int(words[1, pair])), (pair, (1 << 448) - 1 - pair)
+        whole = (bits[0] << 448) + rest[0], (bits[1] << 448) + rest[1]
+        expected = tuple(slowly(whole, 512, deviation, 0.25, sine=sine) for sine in (False, True))
+        assert noise.refine(bits, rest, deviation, (0.25, 0.25)) == expected
+
+
+def test_more_pairs_than_a_block_has_are_decided() -> None:
+    size = 3 * BLOCK + 7
+    means = np.random.default_rng(4).uniform(-1, 1, size) * 2.0**40
+    asked = RoundedGaussian(64.0, lambda _: KEY)
+    found = asked.around(means)
+    assert np.unique(asked.undecided()).size == size
+    assert np.abs(found - means).max() < 14 * 64
+    last = asked._left_open()[1].shape[1] - 1  # the pair of the array's last but 4th value, and of a value that is none
+    words, more = stream_words(2 * 4, 4 * 3 * BLOCK).reshape(2, 4), stream_words(2 * (last % BLOCK + 1), _more_at(last))
+    bits = [((int(words[row, 3]) << 32) + int(more.reshape(2, -1)[row, -1]) << 448) for row in (0, 1)]
+    rest = noise.rest_of(KEY, last)
+    whole = bits[0] + rest[0], bits[1] + rest[1]
+    assert found[size - 4] == slowly(whole, 512, 64.0, float(means[size - 4]), sine=False)
+
+
+def _more_at(pair: int) -> int:
+    """Where the second words of the block of 32,768 pairs begin in which a pair is."""
+    return (1 << 64) + 8 * (pair // BLOCK) * BLOCK
+
+
+def test_the_circle_and_the_angle_have_all_their_digits() -> None:
+    with mpmath.workdps(230), decimal.localcontext(noise._DIGITS):
+        assert abs(mpmath.mpf(str(noise._pi())) - mpmath.pi) < mpmath.mpf(10) ** -198
+        for angle in ("0", "1e-150", "0.5", "1.5707963267948966", "3.1415926535", "5.9", "6.283185307179586"):
+            cosine, sine = noise._cosine_and_sine(Decimal(angle))
+            assert abs(mpmath.mpf(str(cosine)) - mpmath.cos(mpmath.mpf(angle))) < mpmath.mpf(10) ** -194
+            assert abs(mpmath.mpf(str(sine)) - mpmath.sin(mpmath.mpf(angle))) < mpmath.mpf(10) ** -194
 
 
 def test_the_means_are_what_the_noise_is_around() -> None:
@@ -148,9 +200,9 @@ def test_the_means_are_what_the_noise_is_around() -> None:
 
 
 def test_blocks_of_an_array_have_their_own_noise() -> None:
-    source = RoundedGaussian(2.0**30, os.urandom)
-    values = np.concatenate([source.around(np.zeros(size)) for size in (1, 5000, 5000, 3)])
-    assert np.unique(values).size == values.size
+    source = RoundedGaussian(1000.0, os.urandom)
+    one, other = (source.next_block(np.zeros(5000, np.float32), 0.0).copy() for _ in range(2))
+    assert np.mean(one == other) < 0.01
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf"), 2.0**51 * 1.001])
@@ -166,39 +218,53 @@ def test_other_types_are_refused() -> None:
         RoundedGaussian(16.0, os.urandom).around(np.zeros(3, dtype=np.float32))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("largest", [0.0, 2.0**45])
-def test_the_bound_holds_and_is_needed(largest: float) -> None:
-    """float64's values are off by up to a fair part of the bound, never by a quarter."""
-    pairs, deviation = 4000, 2.0**40
-    words = stream_words(sha256(KEY).digest(), 2 * pairs).reshape(2, pairs)
-    u, v = words * 2.0**-63
-    square = u * u + v * v
-    kept = np.flatnonzero((square > 2.0**-20) & (square < 1 - 2.0**-20))
-    means = np.random.default_rng(1).uniform(-largest, largest, kept.size)
-    factor = noise._factors(square[kept], deviation)
-    real = u[kept] * factor
-    bound = noise._error(np.abs(real), factor, -np.log(square[kept]), np.abs(means))
+@pytest.mark.parametrize("deviation", [16.0, 64.0])
+@pytest.mark.parametrize("largest", [0.0, 2.0**10])
+def test_the_bound_of_float32_holds_and_is_needed(deviation: float, largest: float) -> None:
+    """Values are off by a part of the bound, never by half of it; the oracle is float64, which errs 2^29 times less."""
+    pairs = 1 << 19
+    words = stream_words(2 * pairs).reshape(2, pairs)
+    values, (radii, angles) = np.empty(words.shape, np.float32), np.empty(words.shape, np.float32)
+    means = np.random.default_rng(1).uniform(-largest, largest, words.shape)
+    noise.normals_of_32(words, deviation, radii, angles, values)
+    values += means.astype(np.float32)
+    rest = np.uint64(1 << 31)
+    exact, _, logarithms = noise.normals_of_64((words.astype(np.uint64) << np.uint64(32)) | rest, deviation)
+    within = (logarithms > 2.0**-10) & (logarithms < 8.3)
+    errors = np.abs(values - (exact + means))[:, within]
+    assert 0.02 < errors.max() / noise._error_of_32(deviation, largest) < 0.5
+
+
+@pytest.mark.parametrize("largest", [0.0, 2.0**30])
+def test_the_bound_of_float64_holds_and_is_needed(largest: float) -> None:
+    pairs, deviation = 3000, 64.0
+    words = (stream_words(2 * pairs).astype(np.uint64) << np.uint64(32)).reshape(2, pairs)
+    words[0, : pairs // 2] |= np.uint64(0xFFFFFF << 40)  # U so near 1 that its logarithm loses digits
+    real, radii, logarithms = noise.normals_of_64(words, deviation)
+    means = np.random.default_rng(1).uniform(-largest, largest, real.shape)
+    bound = noise._error_of_64(deviation, radii, logarithms, np.abs(means))
     real += means
     shares = []
-    for at, pair in enumerate(kept.tolist()):
+    for pair, row in itertools.product(range(pairs), (0, 1)):
         with mpmath.workdps(60):
-            exact_u, exact_v = ((mpmath.mpf(int(words[row, pair])) + 0.5) / mpmath.mpf(2) ** 63 for row in (0, 1))
-            s = exact_u**2 + exact_v**2
-            exact = mpmath.mpf(deviation) * exact_u * mpmath.sqrt(-2 * mpmath.log(s) / s) + mpmath.mpf(float(means[at]))
-            shares.append(float(abs(exact - mpmath.mpf(float(real[at]))) / mpmath.mpf(float(bound[at]))))
-    assert 0.01 < max(shares) < 0.25
+            u, v = ((mpmath.mpf(int(words[at, pair])) + 0.5) / mpmath.mpf(2) ** 64 for at in (0, 1))
+            turn = mpmath.sin if row else mpmath.cos
+            exact = mpmath.mpf(deviation) * mpmath.sqrt(-2 * mpmath.log(u)) * turn(2 * mpmath.pi * v)
+            exact += mpmath.mpf(float(means[row, pair]))
+            shares.append(float(abs(exact - mpmath.mpf(float(real[row, pair]))) / mpmath.mpf(float(bound[row, pair]))))
+    assert 0.05 < max(shares) < 0.5
 
 
-@pytest.mark.parametrize("least", [2.0**-20, 2.0**-10, 1.0])
-def test_the_bound_of_a_block_is_above_that_of_each_pair(least: float) -> None:
-    deviation, mean = 2.0**20, 2.0**25
-    squares = np.concatenate([np.geomspace(2.0**-20, 0.5, 1000), 1 - np.geomspace(0.5, 2.0**-20, 1000)])
-    factors, logarithms = noise._factors(squares, deviation), -np.log(squares)
-    errors = noise._error(np.sqrt(squares) * factors, factors, logarithms, np.full(squares.size, mean))
-    bound, within = noise._common_error(deviation, mean, least), logarithms >= least
-    assert 0.3 * bound < errors[within].max() < bound
-    if least > 2.0**-20:
-        assert errors[~within].max() > bound  # so it is for these that it was computed
+def test_the_libraries_functions_are_as_good_as_the_bounds_take_them() -> None:
+    """4 units in the last place: of the whole range in single precision, and of a million drawn values in double."""
+    uniforms = (np.arange(1 << 12, 1 << 24, 3, dtype=np.float32) * np.float32(2.0**-24)).astype(np.float32)
+    angles = np.linspace(-np.pi, np.pi, 1 << 22).astype(np.float32)
+    for function, arguments in ((np.log, uniforms), (np.cos, angles), (np.sin, angles)):
+        exact = function(arguments.astype(np.float64))
+        unit = np.spacing(np.abs(exact).astype(np.float32))
+        if function is not np.log:
+            unit = np.maximum(unit, 2.0**-24)  # near its zeros a cosine only has to be good to that
+        assert (np.abs(function(arguments) - exact) / unit).max() < 4
 
 
 def test_a_million_draws_have_the_cells_probabilities() -> None:
@@ -213,7 +279,7 @@ def test_a_million_draws_have_the_cells_probabilities() -> None:
     assert np.sum((moved - size * cells) ** 2 / (size * cells)) > chi2.isf(1e-6, cells.size - 1)
 
 
-@pytest.mark.parametrize("deviation", [2.0**20, 2.0**33])
+@pytest.mark.parametrize("deviation", [64.0, 2.0**16])
 def test_large_deviations_are_normal(deviation: float) -> None:
     values = rounded_gaussian(300_000, deviation, keys("normal")) / deviation
     assert kstest(values, "norm").pvalue > 1e-6
@@ -222,7 +288,7 @@ def test_large_deviations_are_normal(deviation: float) -> None:
 
 def test_neighbours_in_the_result_are_independent() -> None:
     values = rounded_gaussian(400_001, 1000.0, keys("lags")) / 1000.0
-    for lag in (1, 2, 8192, 12_868):
+    for lag in (1, 2, BLOCK // 2, BLOCK):
         for power in (1, 2):
             first, second = values[:-lag] ** power, values[lag:] ** power
             assert abs(np.corrcoef(first, second)[0, 1]) < 5 / np.sqrt(first.size)
@@ -250,7 +316,7 @@ def test_seeding_the_libraries_does_not_repeat_the_noise() -> None:
         torch.manual_seed(1)
         np.random.seed(1)  # noqa: NPY002 - the global generator is what is seeded
         random.seed(1)
-        seen.add(rounded_gaussian(8, 2.0**30, os.urandom).tobytes())
+        seen.add(rounded_gaussian(16, 2.0**16, os.urandom).tobytes())
     assert len(seen) == 1000
 
 
@@ -274,16 +340,19 @@ def test_a_short_key_is_never_used() -> None:
         rounded_gaussian(1, 100.0, lambda size: os.urandom(size - 1))
 
 
-@pytest.mark.parametrize("size", [0, 1, 2, 17, 16_384, 50_001])
-def test_every_size_is_filled(size: int) -> None:
-    values = rounded_gaussian(size, 2.0**44, keys("sizes"))
+@pytest.mark.parametrize("size", [0, 1, 2, 17, BLOCK - 1, BLOCK, 50_001])
+@pytest.mark.parametrize("distance", [30_000, 1 << 34])
+def test_every_size_is_filled(size: int, distance: int) -> None:
+    """Every value is near its own mean and on both sides of it; of the far ones float32 decides none."""
+    means = np.arange(size, dtype=np.float64) * distance
+    values = RoundedGaussian(64.0, keys("sizes")).around(means)
     assert values.shape == (size,)
     assert values.dtype == np.int64
-    assert np.count_nonzero(values) == size  # equal values, or a zero, have a probability of 2e-5
-    assert np.unique(values).size == size
+    assert (np.abs(values - means) < 14 * 64).all()
+    assert size < 17 or 0.1 < np.mean(values > means) < 0.9
 
 
-@pytest.mark.parametrize("deviation", [15.999, 0.0, -16.0, 2.0**44 * 1.0001, float("nan"), float("inf")])
+@pytest.mark.parametrize("deviation", [15.999, 0.0, -16.0, 2.0**16 * 1.0001, float("nan"), float("inf")])
 def test_deviations_out_of_range_are_refused(deviation: float) -> None:
     rounded_gaussian(1, 16.0, os.urandom)
     with pytest.raises(ValueError, match="deviation"):

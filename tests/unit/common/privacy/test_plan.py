@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Any
 
-import numpy as np
 import pytest
 
 from wardround.common.errors import WardroundError
@@ -48,8 +48,10 @@ def test_noise_counts_only_where_it_is_certain(sites: int, colluding: int, small
 def test_shares_of_the_certain_sites_make_up_one_site_s_noise() -> None:
     alone, shared = noise_plan(study(10, {"trust": "local"}), VALUES), noise_plan(study(10), VALUES)
     assert alone.certain == 1
-    assert shared.deviation**2 * shared.certain == pytest.approx(alone.deviation**2)
-    assert alone.deviation == pytest.approx(alone.mechanism.multiplier * alone.lattice.sensitivity / alone.lattice.step)
+    real = [plan.deviation * plan.lattice.step for plan in (alone, shared)]  # in units of the gradient
+    assert shared.certain > 1
+    assert real[1] ** 2 * shared.certain == pytest.approx(real[0] ** 2)
+    assert real[0] == pytest.approx(alone.mechanism.multiplier * alone.lattice.sensitivity)
     assert alone.steps == 20
     assert alone.denominator == pytest.approx(0.5 * 1200 / 10)
 
@@ -77,9 +79,16 @@ def test_no_noise_needs_no_room() -> None:
     assert ring_limit(plan, Ring(32), 3) == (2**31 - 1) // 3
 
 
-def test_noise_that_fills_the_ring_is_refused() -> None:
-    plan = noise_plan(study(promise={"epsilon": 0.02}), 10**12)
+def test_a_lattice_that_is_too_fine_for_the_ring_is_refused() -> None:
+    plan = noise_plan(study(promise={"epsilon": "infinite"}), 10**11)
+    assert ring_limit(plan, Ring(32), 3) * plan.lattice.step > plan.lattice.clip  # the positive control
+    plan = noise_plan(study(promise={"epsilon": "infinite"}), 10**12)
     with pytest.raises(WardroundError) as refused:
         ring_limit(plan, Ring(32), 3)
     assert refused.value.code == "WR-1805"
-    assert np.isfinite(plan.deviation)
+
+
+def test_noise_fits_into_the_ring_whatever_the_epsilon_and_the_size_of_the_model() -> None:
+    for epsilon, values in itertools.product((0.02, 1, 40), (1, 10**6, 10**12)):
+        plan, ring = noise_plan(study(128, {"epsilon": epsilon}), values), Ring(32)
+        assert ring_limit(plan, ring, 128) * plan.lattice.step > 100 * plan.lattice.clip
