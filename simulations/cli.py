@@ -313,6 +313,7 @@ def _end_attack(document: str, show: Callable[[], None], *, holds: bool, as_json
 def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: bool, init: Path | None = None) -> None:
     from rich.console import Console
 
+    from wardround.client.statement.caution import promise_warnings
     from wardround.client.train.device import choose_device
     from wardround.simulations.experiment import simulate
     from wardround.simulations.progress import QuietProgress, RichProgress
@@ -326,6 +327,8 @@ def _run(request: RunRequest, folder: Path, workers: int | None, *, as_json: boo
             console = Console(stderr=True)
             device = choose_device(request.device).description
             console.print(f"{request.study.title}\nRuns on {device}, {side_by_side} side by side", markup=False)
+            for words in promise_warnings(request.study):
+                console.print(f"Warning: {words}", style="yellow", markup=False, soft_wrap=True)
             with RichProgress(console) as progress:
                 results = simulate(request, folder, workers=side_by_side, progress=progress, init=init)
     except KeyboardInterrupt as error:

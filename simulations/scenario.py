@@ -278,7 +278,9 @@ def _text(path_or_name: str) -> str:
         path = SCENARIOS / f"{path_or_name}.toml"
     elif path.suffix != ".toml":
         raise WardroundError(
-            "WR-1004", f"There is no scenario {path_or_name!r}; there are {', '.join(scenario_names())}."
+            "WR-1004",
+            f"There is no scenario {path_or_name!r}; there are {', '.join(scenario_names())}. "
+            "The name of a study's file ends in .toml.",
         )
     try:
         return path.read_text(encoding="utf-8")

@@ -60,8 +60,16 @@ def limit(
     _check_words(admin, reason)
     if math.isnan(epsilon) or math.isnan(delta):  # which no range excludes
         raise typer.BadParameter("epsilon and delta are numbers")
-    _home(home).ledger.set_limit(epsilon, delta, admin=admin, reason=reason, now=_now())
+    from wardround.client.ledger.accounts import accounts
+    from wardround.client.ledger.cost import in_words
+
+    ledger = _home(home).ledger
+    ledger.set_limit(epsilon, delta, admin=admin, reason=reason, now=_now())
     typer.echo(f"The limit is epsilon {epsilon:g} at delta {delta:g}, set by {admin}.")
+    committed = accounts(ledger.state()).committed
+    if committed > epsilon:
+        what = f"Patients have spent and reserved {in_words(committed, '.3f')}, which is more"
+        typer.echo(f"{what}: nothing is paid for them until the limit is above that.")
 
 
 @app.command()
@@ -104,6 +112,7 @@ def withdraw(
     Ids are read from a file, because a command line is seen by others and kept.
     """
     from wardround.client.ledger.patients import Cohort
+    from wardround.client.statement.question import count
 
     at = _home(home)
     keys = {row: at.patient_key(patient) for row, patient in _ids(patients).items()}
@@ -116,7 +125,7 @@ def withdraw(
     gone = len(state.withdrawn.intersection(leaving))
     at.ledger.withdraw(leaving, now=_now())
     typer.echo(
-        f"Given: {len(leaving)} patients; {len(leaving) - strangers} of them are known to the ledger, "
+        f"Given: {count(len(leaving), 'patient')}; {len(leaving) - strangers} of them are known to the ledger, "
         f"{gone} had withdrawn before."
     )
     if gone == len(leaving):

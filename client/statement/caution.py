@@ -41,9 +41,9 @@ def promise_warnings(study: Study, spent: Sequence[Privacy] = (), model: ModelFa
 def _drowned(facts: Facts) -> Iterator[str]:
     if facts.noise_share >= HOPELESS:
         yield (
-            f"In a step the noise is about {facts.noise_share:.0f} times as long as the longest sum that the patients "
-            "can give: the model will learn next to nothing. Fewer trained values (model scattering), more patients or "
-            "a larger epsilon help."
+            f"In a step the noise is {at_most(facts.noise_share, 2)} times as long as the longest sum that the "
+            "patients can give: the model will learn next to nothing. Fewer trained values (model scattering), more "
+            "patients or a larger epsilon help."
         )
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Final
 
-from wardround.client.statement.question import Question, at_most, count, number
+from wardround.client.statement.question import Question, count, number
 from wardround.common.privacy.lattice import FLOAT_SLACK
 
 if TYPE_CHECKING:
     from wardround.client.statement.facts import Facts
+
+PROVEN_UP_TO: Final = 40.0
+"""Epsilon up to which section 4 of common/privacy/README.md bounds what the sampler adds to delta."""
 
 _SMALLEST: Final = -1000
 """What is below 10 to this power is not told more exactly."""
@@ -27,14 +30,20 @@ def _algorithm(facts: Facts) -> Question:
         else "The hospital takes the step itself, and the difference of the weights leaves after "
         f"{count(facts.promise.local_steps, 'step')}."
     )
+    everybody = facts.promise.rate == 1
+    drawn = (
+        "In a step every patient gives one gradient"
+        if everybody
+        else "In a step each patient is drawn at random; a drawn patient gives one gradient"
+    )
+    nobody = "" if everybody else " A step that draws nobody adds noise all the same."
     return Question(
         "algorithm",
         "What is computed?",
         (
             (
                 "Stochastic gradient descent with differential privacy (DP-SGD; Abadi et al. 2016), with patients for "
-                "examples. In a step each patient is drawn at random; a drawn patient gives one gradient; it is "
-                f"clipped; the sum over patients gets noise. {joint} A step that draws nobody adds noise all the same."
+                f"examples. {drawn}; it is clipped; the sum over patients gets noise. {joint}{nobody}"
             ),
             (
                 "What a sum is divided by is a public number, "
@@ -125,6 +134,18 @@ def _randomness() -> Question:
     )
 
 
+def _beyond_proof(facts: Facts) -> tuple[str, ...]:
+    """What is not bounded for a promise that is hardly one."""
+    if facts.epsilon <= PROVEN_UP_TO:
+        return ()
+    return (
+        (
+            "How far the sampler may be from an ideal Gaussian is bounded beside delta for an epsilon up to "
+            f"{number(PROVEN_UP_TO)}; beyond, as here, nothing is claimed about it."
+        ),
+    )
+
+
 def _numerics(facts: Facts) -> Question:
     slack: tuple[str, ...] = ()
     if facts.study.distributed:
@@ -149,9 +170,10 @@ def _numerics(facts: Facts) -> Question:
                 "noise; that it is not more is an assumption about the kernels."
             ),
             *slack,
+            *_beyond_proof(facts),
             (
                 f"The proofs stand beside the code (common/privacy/README.md). The lattice's step is "
-                f"{at_most(facts.plan.lattice.step)}."
+                f"{facts.plan.lattice.step:.3g}."
             ),
         ),
         {"added_to_delta_below_10_to": facts.added_to_delta if facts.study.distributed else None},

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from wardround.client.statement.leaving import leaving, not_sent
 from wardround.client.statement.question import Question, at_most, count, number, share
+from wardround.common.privacy.calibration import multiplier_for
+from wardround.common.privacy.discretised import LEAST_MULTIPLIER
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,8 +30,7 @@ def _accounting(facts: Facts) -> Question:
         (
             (
                 f"All {plan.steps} steps of the study are charged, whatever becomes of them, and they are planned "
-                "before the first one: a study cannot run out of its budget half-way. The noise multiplier is the "
-                f"smallest that keeps the promise over {plan.steps} steps at rate {number(promise.rate)}."
+                f"before the first one: a study cannot run out of its budget half-way. {_multiplier(facts)}"
             ),
             (
                 "The cost is the privacy loss distribution of the Poisson-sampled Gaussian, in both directions of "
@@ -39,6 +40,20 @@ def _accounting(facts: Facts) -> Question:
         ),
         {"steps": plan.steps, "epsilon_accounted": facts.accounted},
     )
+
+
+def _multiplier(facts: Facts) -> str:
+    promise, multiplier = facts.promise, facts.step.multiplier
+    smallest = multiplier_for(promise.rate, facts.plan.steps, facts.epsilon, promise.delta)
+    steps = f"over {facts.plan.steps} steps at rate {number(promise.rate)}"
+    less = f"the study costs epsilon {at_most(facts.accounted, 5)} and not {number(facts.epsilon)}"
+    if multiplier > smallest:
+        return (
+            f"The study sets its noise multiplier, {number(multiplier)}; {number(smallest)} would do {steps}: {less}."
+        )
+    if multiplier == LEAST_MULTIPLIER:
+        return f"The noise multiplier is {number(multiplier)}, the smallest that is ever used: {less}."
+    return f"The noise multiplier is the smallest that keeps the promise {steps}."
 
 
 def _studies(facts: Facts) -> Question:

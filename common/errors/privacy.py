@@ -100,7 +100,7 @@ PAGES: Final[tuple[ErrorPage, ...]] = (
     ),
     ErrorPage(
         "WR-1813",
-        "ledger cannot be read or written",
+        "ledger, or a file beside it, cannot be read or written",
         "The ledger's file is missing, in use by another process, of another site or release, or the disk is full. No "
         "study is trained that cannot be paid for durably. Or a file that a command was given cannot be read or may "
         "not be written; the message then names the argument.",

@@ -125,6 +125,8 @@ class Privacy(Section):
         most = 1 / (10 * self.patients)
         if self.delta > most:
             raise ValueError(f"delta {self.delta:g} is larger than 1 / (10 * patients) = {most:g}")
+        if self.epsilon == "infinite" and self.noise_multiplier:
+            raise ValueError('epsilon "infinite" adds no noise: leave out noise_multiplier')
         if self.trust == "distributed" and self.local_steps != 1:
             raise ValueError("trust 'distributed' takes one step a round: leave out local_steps and raise rounds")
         return self
@@ -191,7 +193,7 @@ class Privacy(Section):
         expected = self.rate * self.patients / sites
         if expected < 1:
             raise WardroundError(
-                "WR-1802", f"A site of {sites} expects {expected:.2g} patients in a step at rate {self.rate:g}."
+                "WR-1802", f"Each of {sites} sites expects {expected:.2g} patients in a step at rate {self.rate:g}."
             )
 
 
@@ -222,8 +224,13 @@ def _solved(rate: float, steps: int, epsilon: float, delta: float, *, given: flo
     if found > epsilon:
         raise WardroundError(
             "WR-1801",
-            f"{steps} steps with {table}.noise_multiplier {given:g} cost epsilon {found:.4g} at delta {delta:g}, more "
-            f"than the {epsilon:g} promised.",
+            f"{steps} steps with {table}.noise_multiplier {given:g} cost epsilon {_above(found, epsilon)} at delta "
+            f"{delta:g}, more than the {epsilon:g} promised.",
             fix=f"Leave out {table}.noise_multiplier: it is then solved from epsilon.",
         )
     return given
+
+
+def _above(found: float, promised: float) -> str:
+    """A number in as few digits as show that it is larger than another; four at least."""
+    return next((text for digits in range(4, 18) if float(text := f"{found:.{digits}g}") > promised), repr(found))

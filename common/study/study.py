@@ -69,9 +69,9 @@ class Study(Section):
     @classmethod
     def _settled(cls, aggregation: Aggregation, info: ValidationInfo) -> Aggregation:
         """Fill in what follows from the number of sites, so that hospitals approve it with the rest."""
-        sites, privacy = info.data.get("sites"), info.data.get("privacy")
-        if sites is None:
+        if "sites" not in info.data or "privacy" not in info.data:  # they are themselves refused
             return aggregation
+        sites, privacy = info.data["sites"], info.data["privacy"]
         if privacy is None or privacy.trust == "local":
             return aggregation.for_sites(len(sites))
         if aggregation.mode == "open":

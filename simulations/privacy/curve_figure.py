@@ -27,6 +27,10 @@ _APART: Final = 0.06
 """How far the two trust models are drawn apart, so that their bars do not hide each other; doublings of epsilon."""
 
 
+_BESIDE: Final = 0.5
+"""Room on either side, doublings of epsilon: with one epsilon its two marks stand in the middle."""
+
+
 def draw_curves(curves: Curves) -> bytes:
     """The figure as PNG: a panel for the mean over hospitals, then one for each hospital with a value."""
     sites = ["mean", *dict.fromkeys(row.test_site for row in curves.values if row.test_site != "mean")]
@@ -39,7 +43,8 @@ def draw_curves(curves: Curves) -> bytes:
         blank(axes[len(shown) :])
         handles, names = axes[0].get_legend_handles_labels()
         several = "; thin: its seeds, one by one" if len(curves.seeds) > 1 else ""
-        title = f"{metric_name(curves.metric)} by epsilon. Large marks: mean over seeds{several}"
+        large = "mean over seeds" if several else "one training each; another seed gives another value"
+        title = f"{metric_name(curves.metric)} by epsilon. Large marks: {large}{several}"
         figure.legend(handles, names, ncols=2, loc="outside upper left", title=title, alignment="left")
         return png(figure)
 
@@ -54,6 +59,7 @@ def _panel(ax: Axes, curves: Curves, site: str) -> None:
         ax.axhspan(*_ends(reference), color=INK, alpha=0.08, linewidth=0)
     ax.set_xticks(list(places.values()), ["∞" if math.isinf(epsilon) else f"{epsilon:g}" for epsilon in places])
     ax.xaxis.set_minor_locator(NullLocator())
+    ax.set_xlim(min(places.values()) - _BESIDE, max(places.values()) + _BESIDE)
     ax.set_xlabel("Epsilon of the whole study")
     ax.set_ylabel(metric_name(curves.metric))
     ax.set_title("Mean over training hospitals" if site == "mean" else site)

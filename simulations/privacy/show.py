@@ -25,6 +25,8 @@ def show_curves(curves: Curves) -> None:
         value = curves.value(point.point, "mean")
         table.add_row(*_names(point), _noise(point), _mean(value), _spread(value), _share(value))
     Console().print(table)
+    if len(curves.seeds) == 1:
+        Console().print("One seed: trainings with another one differ, often by more than the rows do.", highlight=False)
     mean = curves.value(curves.points[-1].point, "mean")
     if mean is not None and mean.reason:
         Console().print(f"Mean: {mean.reason}", markup=False, highlight=False)

@@ -1,8 +1,8 @@
 """One gradient per patient from one backward pass: what the patient-level clipping needs.
 
 ``layers`` says what a layer must bring; ``convolution`` (with ``weights``), ``standardised``, ``dense``,
-``norms``, ``pooling`` and ``attention`` bring it; ``contributions`` and ``products`` are how gradients are kept; ``check``
-refuses models that have other layers; ``recorder`` takes the gradients and ``preflight`` holds them against
+``norms``, ``pooling`` and ``attention`` bring it; ``contributions`` and ``products`` are how gradients are kept;
+``check`` refuses models that have other layers; ``recorder`` takes the gradients and ``preflight`` holds them against
 plain automatic differentiation.
 """
 

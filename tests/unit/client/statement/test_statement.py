@@ -144,7 +144,8 @@ def test_a_study_that_will_learn_nothing_is_warned_about(patients: int, hopeless
     noise = study.promise.step.multiplier * (1 + 2**-9) * math.sqrt(model_facts(study).values)
     assert ratio == pytest.approx(noise / (0.5 * patients))
     assert (ratio > 10) == hopeless
-    said = f"the noise is about {ratio:.0f} times as long as the longest sum"
+    said = f"the noise is {at_most(ratio, 2)} times as long as the longest sum"
+    assert said in answer(found, "usefulness")
     assert any(said in words and "next to nothing" in words for words in found.warnings) == hopeless
 
 
@@ -276,3 +277,28 @@ def test_what_rounded_sums_add_to_delta_is_the_corollary_of_the_proof() -> None:
     assert facts.added_to_delta == pytest.approx(exact / math.log(10))
     assert "less than 10^-1000 to delta" in answer(statement(study), "implementation")
     assert "to delta" not in answer(statement(study_of(trust="local")), "implementation")
+
+
+def test_why_the_noise_is_what_it_is_follows_from_the_study() -> None:
+    """Solved, chosen by the study's author, or the least that there is."""
+    solved = study_of()
+    smallest = solved.promise.step.multiplier
+    assert "is the smallest that keeps the promise over 20 steps" in answer(statement(solved), "accounting")
+    chosen = answer(statement(study_of(noise_multiplier=2 * smallest)), "accounting")
+    assert f"sets its noise multiplier, {2 * smallest:g}; {smallest:g} would do" in chosen
+    assert "and not 4" in chosen
+    least = answer(statement(study_of(epsilon=1000.0, rate=0.2)), "accounting")
+    assert "The noise multiplier is 0.1, the smallest that is ever used" in least
+
+
+@pytest.mark.parametrize(("rate", "drawn"), [(0.5, True), (1.0, False)])
+def test_patients_are_drawn_where_they_are(rate: float, drawn: bool) -> None:  # noqa: FBT001
+    words = answer(statement(study_of(rate=rate)), "algorithm")
+    assert ("drawn at random" in words) == drawn
+    assert ("draws nobody" in words) == drawn
+
+
+@pytest.mark.parametrize(("epsilon", "bounded"), [(40.0, True), (41.0, False)])
+def test_what_no_proof_bounds_is_said(epsilon: float, bounded: bool) -> None:  # noqa: FBT001
+    words = answer(statement(study_of(epsilon=epsilon)), "implementation")
+    assert ("nothing is claimed about it" in words) == (not bounded)

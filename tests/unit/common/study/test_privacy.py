@@ -78,6 +78,8 @@ def test_a_given_multiplier_must_keep_the_promise() -> None:
     assert solved is not None
     assert study(privacy={"noise_multiplier": 2 * solved}).promise.noise_multiplier == 2 * solved
     assert "more than the 8 promised" in refusal("WR-1801", privacy={"noise_multiplier": solved / 2})
+    nearly = refusal("WR-1801", privacy={"noise_multiplier": solved - 1e-4})
+    assert float(nearly.split("cost epsilon ")[1].split()[0]) > 8, "never: cost epsilon 8, more than the 8 promised"
 
 
 def test_an_epsilon_that_no_noise_reaches_is_refused() -> None:
@@ -89,6 +91,8 @@ def test_infinite_epsilon_has_no_noise() -> None:
     assert found.noise_multiplier == 0
     assert not found.noisy
     assert found.promised is None
+    assert study(privacy={"epsilon": "infinite", "noise_multiplier": 0}).id == study(privacy={"epsilon": "infinite"}).id
+    assert "leave out noise_multiplier" in refusal("WR-1002", privacy={"epsilon": "infinite", "noise_multiplier": 0.5})
 
 
 def test_a_rate_at_which_a_site_expects_nobody_is_refused() -> None:
@@ -130,6 +134,18 @@ def test_what_validations_rest_on_is_a_number(name: str, value: object) -> None:
 def test_a_wrong_epsilon_is_one_plain_sentence(epsilon: object) -> None:
     said = refusal("WR-1002", privacy={"epsilon": epsilon})
     assert said == ('The study is not valid: privacy.epsilon: it is a number above 0 and at most 1000, or "infinite".')
+
+
+@pytest.mark.parametrize("wrong", [{"epsilon": 0}, {"rate": 0.0}, {"unknown": 1}, {"noise_multiplier": 5000.0}])
+def test_a_wrong_promise_is_one_complaint_and_no_bounds_are_missed(wrong: dict[str, Any]) -> None:
+    """Noise needs no update_rms; a promise that is refused is still one."""
+    right = fields()
+    right["aggregation"] = {"mode": "private", "weights": "equal"}
+    assert build_study(right).distributed
+    with pytest.raises(WardroundError) as refused:
+        build_study(right | {"privacy": PROMISE | wrong})
+    assert refused.value.what.startswith(f"The study is not valid: privacy.{next(iter(wrong))}")
+    assert "aggregation" not in refused.value.what
 
 
 @pytest.mark.parametrize(
