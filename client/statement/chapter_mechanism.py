@@ -165,7 +165,7 @@ def _numerics(facts: Facts) -> Question:
                 "computed with more digits where floating point could round it the wrong way."
             ),
             (
-                "Norms and sums are computed in float64, gradients by kernels in single precision. What their rounding "
+                "Sums are computed in float64, gradients by kernels in single precision. What their rounding "
                 f"may add to one patient's change, 2^{math.log2(FLOAT_SLACK):.0f} of the clipping norm, is covered by "
                 "noise; that it is not more is an assumption about the kernels."
             ),

@@ -36,7 +36,7 @@ class Privacy(Row):
         trust: ``local`` or ``distributed``, as ``study.privacy.trust``.
         rate: Probability with which a patient is drawn in a step.
         clip: Largest norm of a patient's gradient, C.
-        sensitivity: What one patient can change in a step, in norm: C with the slack of float arithmetic and lattice.
+        sensitivity: What one patient can change in a step, in norm: C with the slack of float arithmetic.
         noise_multiplier: Standard deviation of a step's noise over ``sensitivity``; 0: no noise.
         steps: Steps of a study run, T.
         runs: Study runs of the arm, one for each seed and fold.

@@ -105,10 +105,10 @@ def ring_limit(plan: NoisePlan, ring: Ring, sites: int) -> int:
     room = (1 << (ring.bits - 1)) - 1 - reserve(plan, sites)
     limit = min(WIDEST, room // sites)
     if limit * plan.lattice.step < plan.lattice.clip:
+        noise = f"Noise of multiplier {plan.mechanism.multiplier:g} is too little for it: lower privacy.epsilon."
+        finer = noise if plan.lattice.multiplier else f"Choose a model of fewer than {plan.lattice.values} values."
         raise WardroundError(
             "WR-1805",
-            f"At {sites} sites a ring of {ring.bits} bits has no room for gradients on so fine a lattice: "
-            f"{plan.lattice.values} values with noise of multiplier {plan.mechanism.multiplier:g}. Lower "
-            "privacy.epsilon or choose a smaller model.",
+            f"At {sites} sites a ring of {ring.bits} bits has no room for gradients on so fine a lattice. {finer}",
         )
     return limit

@@ -38,7 +38,7 @@ LARGEST: Final = 1 << 18
 NEGLIGIBLE: Final = 2.0**-20
 """The share of a squared norm that it may be off by: a clipped gradient then has norm C (1 + 2^-20) at most."""
 
-TERMS: Final = 1 << 12
+TERMS: Final = 1 << 10
 """Columns of all units together at most: as many terms has every value of the sum."""
 
 FEW: Final = 64

@@ -112,8 +112,8 @@ def test_standardised_weights_are_pulled_back(written: list[Products]) -> None:
         (8, 255, 2304, 64, False),
         (8, 2304, 255, 64, False),
         (8, 512, 4608, 65, False),
-        (64, 512, 4608, 64, True),
-        (65, 512, 4608, 64, False),
+        (16, 512, 4608, 64, True),
+        (17, 512, 4608, 64, False),
         (1, 4, 1 << 18, 1, False),
         (1, 4, (1 << 18) - 5, 1, True),
         (8, 90, 90, 1, False),
@@ -271,5 +271,7 @@ def test_numbers_beyond_float32_are_clipped_and_not_lost() -> None:
 def test_the_bounds_are_those_of_the_proof() -> None:
     assert (products.ROUNDING, products.NEGLIGIBLE) == (2.0**-34, 2.0**-20)
     assert 1.01 * (products.LARGEST + 3) * 2.0**-53 < products.ROUNDING
-    # Twice the sums' error for 2^12 patients of a step (common/privacy/README.md, section 7), in clipping norms.
-    assert 2 * 1.01 * (products.TERMS + 1) * 2.0**-53 / math.sqrt(products.ROUNDING) * 2**12 < 2.0**-10.9
+    # The sums of neighbours, of 16,000 patients in a step (common/privacy/README.md, section 7), in clipping norms.
+    each = 1.01 * (products.TERMS + 1) * 2.0**-53 / math.sqrt(products.ROUNDING)
+    assert 2 * 16_000 * each < 2.0**-11
+    assert 2 * (products.FEW + 1) * 16_000**2 * 2.0**-53 < 2.0**-17
