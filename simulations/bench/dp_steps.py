@@ -108,8 +108,9 @@ def ours(model: nn.Module, images: Tensor, targets: Tensor, loss: Loss, multipli
         with recorder.recording(len(images)):
             torch.autograd.backward(loss_of_units(loss, model(images), targets, len(images)))
         sums = recorder.weighted_sum(clip_factors(recorder.norms(), CLIP))
-        total, noise_of = sums.whole.numpy(), {"deviation": lattice.deviation, "denominator": len(images)}
-        put_gradient(trained, lattice.privatise_real(total, **noise_of, random=os.urandom))
+        total, units = sums.whole.numpy(), len(images)
+        noisy = lattice.privatise_real(total, deviation=lattice.deviation, denominator=units, random=os.urandom)
+        put_gradient(trained, noisy)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
 

@@ -84,6 +84,7 @@ def test_unknown_names_and_missing_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(WardroundError) as unknown:
         load_scenario("cxrr")
     assert unknown.value.code == "WR-1004"
+    assert "ends in .toml" in unknown.value.what
     assert "phantom-cxr" in unknown.value.what
     with pytest.raises(WardroundError) as missing:
         load_scenario(str(tmp_path / "absent.toml"))

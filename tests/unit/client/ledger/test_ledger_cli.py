@@ -96,6 +96,16 @@ def test_a_limit_needs_numbers_a_name_and_a_reason(home: Home, change: dict[str,
     assert Home(home.path).ledger.state().limits[-1].reason == "vote of 12 May"
 
 
+def test_a_limit_below_what_is_spent_says_so(home: Home) -> None:
+    used(home)
+    committed = json.loads(run(home, "show", "--json"))["committed"]
+    for epsilon, below in ((committed * 1.01, False), (committed * 0.99, True)):
+        words = dict(zip(LIMIT[1::2], LIMIT[2::2], strict=True)) | {"--epsilon": f"{epsilon:.6f}"}
+        said = run(home, "limit", *(word for pair in words.items() for word in pair))
+        assert "The limit is" in said
+        assert (f"spent and reserved {committed:.3f}, which is more" in said) == below
+
+
 def test_withdraw_reads_ids_from_a_file_or_the_input(home: Home, tmp_path: Path) -> None:
     used(home)
     listed = tmp_path / "leaving.txt"

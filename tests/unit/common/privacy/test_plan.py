@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -86,6 +87,15 @@ def test_a_lattice_that_is_too_fine_for_the_ring_is_refused() -> None:
     with pytest.raises(WardroundError) as refused:
         ring_limit(plan, Ring(32), 3)
     assert refused.value.code == "WR-1805"
+    assert "Choose a model of fewer than 1000000000000 values." in refused.value.what
+
+
+def test_noise_that_is_too_little_for_the_ring_is_refused_with_what_helps() -> None:
+    plan = noise_plan(study(), VALUES)
+    fine = replace(plan, lattice=replace(plan.lattice, multiplier=1e-9))
+    ring_limit(plan, Ring(32), 3)  # the positive control
+    with pytest.raises(WardroundError, match=r"WR-1805.* lower privacy\.epsilon"):
+        ring_limit(fine, Ring(32), 3)
 
 
 def test_noise_fits_into_the_ring_whatever_the_epsilon_and_the_size_of_the_model() -> None:

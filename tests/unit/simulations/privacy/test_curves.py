@@ -8,8 +8,9 @@ import pandas as pd
 import pytest
 from fakes.promised_runs import promised_scenario
 from fakes.scenarios import chest_scenario
+from matplotlib.figure import Figure
 
-from wardround.simulations.privacy.curve_figure import draw_curves
+from wardround.simulations.privacy.curve_figure import _panel, draw_curves
 from wardround.simulations.privacy.curves import Curves, collect_curves
 from wardround.simulations.privacy.points import curve_points
 from wardround.simulations.privacy.show import show_curves
@@ -96,6 +97,27 @@ def test_a_curve_of_one_infinite_point_is_drawn() -> None:
     points = curve_points(study, ["infinite"], ["local"])
     found = collect_curves(cases_of([point.name for point in points]), study, points, SITES, {})
     assert draw_curves(found).startswith(b"\x89PNG")
+
+
+def test_a_curve_of_one_seed_says_so(curves: Curves, capsys: pytest.CaptureFixture[str]) -> None:
+    for seeds, one in (([0], True), ([0, 1], False)):
+        show_curves(curves.model_copy(update={"seeds": seeds}))
+        assert ("One seed: trainings with another one differ" in capsys.readouterr().out) == one
+    several, single = (draw_curves(curves.model_copy(update={"seeds": seeds})) for seeds in ([0, 1], [0]))
+    assert several != single, "the figure's title does, too"
+
+
+def test_the_marks_of_one_epsilon_stand_together(curves: Curves) -> None:
+    """Both trust models' marks are within a sixth of the axis of their epsilon's place, not at its two ends."""
+    alone = curves.model_copy(update={"points": [point for point in curves.points if point.epsilon in {4.0, None}]})
+    figure = Figure()
+    axes = figure.subplots()
+    _panel(axes, alone, "mean")
+    (place,) = axes.get_xticks()
+    low, high = axes.get_xlim()
+    marks = [float(x) for line in axes.lines if line.get_marker() in {"o", "s"} for x in line.get_xdata()]
+    assert len(marks) == 2
+    assert max(abs(mark - place) for mark in marks) < (high - low) / 6
 
 
 def test_tables_fit_eighty_columns_and_hold_the_means(curves: Curves, capsys: pytest.CaptureFixture[str]) -> None:
